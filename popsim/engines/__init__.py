@@ -1,0 +1,115 @@
+"""Engines: a batch of prompts in, replies out."""
+
+import importlib
+import inspect
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from popsim.engines.wire import Engine, Prompt, Reply, Sampling, answer_all
+from popsim.errors import EngineError
+from popsim.slots import did_you_mean
+
+__all__ = ["ENGINES", "Engine", "EngineEntry", "Prompt", "Reply", "Sampling", "answer_all", "load_engine", "split_spec"]
+
+
+class EngineEntry(NamedTuple):
+    """Where an engine lives and what it needs."""
+
+    path: str
+    about: str
+    extra: str = ""
+    modules: tuple[str, ...] = ()
+
+    @property
+    def installed(self) -> bool:
+        """Whether the packages that it needs are there."""
+        return all(find_spec(module) is not None for module in self.modules)
+
+
+ENGINES: dict[str, EngineEntry] = {
+    "baseline": EngineEntry(
+        "popsim.engines.baseline:Baseline",
+        "a statistical respondent fitted to the published moments that a questionnaire carries; not a language model",
+    ),
+    "transformers": EngineEntry(
+        "popsim.engines.local:Transformers",
+        "any Hugging Face causal language model with a chat template, by path or hub name",
+        extra="local",
+        modules=("torch", "transformers"),
+    ),
+    "replay": EngineEntry(
+        "popsim.engines.journal:Replay",
+        "answers from the stored replies of an earlier Run folder, without a model",
+    ),
+}
+
+
+def split_spec(spec: str) -> tuple[str, str, str]:
+    """Split ``NAME[:MODEL][@URL]`` at the first colon and the last at-sign that a URL follows.
+
+    Example:
+        >>> split_spec("server:qwen2.5:3b@http://localhost:11434/v1")
+        ('server', 'qwen2.5:3b', 'http://localhost:11434/v1')
+        >>> split_spec("baseline")
+        ('baseline', '', '')
+    """
+    rest, _, url = spec.rpartition("@")
+    if "://" not in url:
+        rest, url = spec, ""
+    if ":" in rest and rest.split(":", 1)[0] not in ENGINES and ":" in rest.split(":", 1)[1]:
+        module, name, model = (*rest.split(":", 2), "")[:3]
+        return f"{module}:{name}", model, url
+    name, _, model = rest.partition(":")
+    return name, model, url
+
+
+def load_engine(spec: str, **options: object) -> Engine:
+    """Make an engine from its spec.
+
+    Args:
+        spec: ``NAME[:MODEL][@URL]`` with a name from `ENGINES`, or ``package.module:Class`` for an engine of your own.
+        options: Settings of this engine, for example ``batch_size``.
+
+    Raises:
+        EngineError: The name is unknown, a package is missing, a model or an option does not fit.
+
+    Example:
+        >>> load_engine("baseline").reads
+        'facts'
+    """
+    name, model, url = split_spec(spec)
+    if name in ENGINES:
+        entry = ENGINES[name]
+        if not entry.installed:
+            missing = ", ".join(module for module in entry.modules if find_spec(module) is None)
+            raise EngineError(f"engine {name}: {missing} is not installed; run: pip install 'popsim[{entry.extra}]'")
+        path = entry.path
+    elif "." in name and (":" in name or model):
+        path, model = (name, model) if ":" in name else (f"{name}:{model}", "")
+    else:
+        raise EngineError(
+            f"engine {name!r} is unknown{did_you_mean(name, ENGINES)} "
+            f"Allowed: {', '.join(ENGINES)}, or package.module:Class for one of your own"
+        )
+    factory = _import(path)
+    given = {**options, **({"model": model} if model else {}), **({"url": url} if url else {})}
+    parameters = inspect.signature(factory).parameters
+    for option in given:
+        if option not in parameters:
+            raise EngineError(f"engine {name}: takes no {option!r}; allowed: {', '.join(parameters) or 'nothing'}")
+    for parameter in parameters.values():
+        if parameter.default is parameter.empty and parameter.name not in given:
+            raise EngineError(f"engine {name}: needs a {parameter.name}; write {name}:{parameter.name.upper()}")
+    engine: Engine = factory(**given)
+    return engine
+
+
+def _import(path: str) -> type:
+    module, _, attribute = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as problem:
+        raise EngineError(f"engine {path}: cannot be imported: {problem}") from None
+    if not isinstance(found, type):
+        raise EngineError(f"engine {path}: is a {type(found).__name__}; a class is needed")
+    return found

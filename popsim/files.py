@@ -1,0 +1,219 @@
+"""Files: YAML read safely, checked with one clear line, shipped by name, and written whole or not at all."""
+
+import os
+import tempfile
+import types
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from popsim.errors import PopsimError
+from popsim.slots import did_you_mean
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+Shelf = Literal["scenarios", "scenarios/questionnaires", "populations"]
+
+
+class Frozen(BaseModel):
+    """A part of a user's file: unknown keys are refused, values never change after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that stands twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            if isinstance(key, Hashable):
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path, error: type[PopsimError]) -> dict[str, Any]:
+    """Read a YAML mapping without executing anything in it.
+
+    Args:
+        path: The file.
+        error: What to raise.
+
+    Raises:
+        PopsimError: Of the kind asked for: no such file, not UTF-8, not YAML, a tag, a key twice, not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: cannot be read as UTF-8 text: {problem}") from None
+    try:
+        data = yaml.load(text, _Loader)
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = str(getattr(problem, "problem", None) or problem).replace("\n", " ")
+        hint = "; tags are not allowed in this file" if "constructor for the tag" in what else ""
+        raise error(f"{path}{where}: not readable as YAML: {what}{hint}") from None
+    if not isinstance(data, dict):
+        kind = "nothing" if data is None else f"a {type(data).__name__}"
+        raise error(f"{path}: holds {kind}; a mapping of keys to values is needed")
+    return data
+
+
+def validate(model: type[ModelT], data: dict[str, Any], where: str, error: type[PopsimError]) -> ModelT:
+    """Check plain data against a model and say in one line what is wrong.
+
+    Args:
+        model: The Pydantic model.
+        data: The plain data.
+        where: The file it came from, for the message.
+        error: What to raise.
+
+    Raises:
+        PopsimError: Of the kind asked for, with file, path in the file, value and what is allowed.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as problem:
+        raise error(f"{where}: {describe(problem, model)}") from None
+
+
+def describe(problem: ValidationError, model: type[BaseModel]) -> str:
+    """Put the first complaint of a failed validation into one line."""
+    complaints = problem.errors(include_url=False)
+    first = complaints[0]
+    loc, kind, value = first["loc"], first["type"], first["input"]
+    path = _path(model, loc)
+    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    if kind == "extra_forbidden":
+        allowed = sorted(_keys_at(model, loc[:-1]))
+        return f"{path}: unknown key{did_you_mean(str(loc[-1]), allowed)} Allowed: {', '.join(allowed)}{more}"
+    if kind == "missing":
+        return f"{path}: this key is missing{more}"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        message += "; put it in quotes"
+    if kind == "value_error" and isinstance(value, dict | list | tuple | BaseModel):
+        return f"{path + ': ' if path else ''}{message}{more}"
+    shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+    return f"{path}: {message}, not {shown}{more}" if kind != "value_error" else f"{path}: {message}{more}"
+
+
+def _path(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """Write a location as a user would, without the tags that Pydantic adds for unions."""
+    steps: list[str] = []
+    at: Any = model
+    for step in loc:
+        at, is_tag = _step(at, step)
+        if not is_tag:
+            steps.append(str(step))
+    return ".".join(steps)
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    at: Any = model
+    for step in loc:
+        at, _ = _step(at, step)
+    if isinstance(at, type) and issubclass(at, BaseModel):
+        return [field.alias or name for name, field in at.model_fields.items()]
+    return []
+
+
+def _step(at: Any, step: int | str) -> tuple[Any, bool]:
+    """Follow one step of a location through a type; the second value says whether the step was a union's tag."""
+    while get_origin(at) is Annotated:
+        at = get_args(at)[0]
+    if isinstance(at, type) and issubclass(at, BaseModel):
+        field = at.model_fields.get(str(step))
+        return (field.annotation if field else None), False
+    origin, arguments = get_origin(at), get_args(at)
+    if origin in (Union, types.UnionType):
+        members = [a for a in arguments if a is not type(None)]
+        for member in members:
+            kind = getattr(member, "model_fields", {}).get("kind")
+            if kind is not None and get_origin(kind.annotation) is Literal and step in get_args(kind.annotation):
+                return member, True
+            if getattr(member, "__name__", None) == step:
+                return member, True
+        inner = [m for m in members if get_origin(m) in (tuple, list, dict) or isinstance(m, type)]
+        return _step(inner[-1], step) if len(inner) == 1 else (None, False)
+    if origin in (tuple, list):
+        return arguments[0], False
+    if origin in (dict, types.MappingProxyType) and len(arguments) == 2:
+        return arguments[1], False
+    return None, False
+
+
+def shipped(kind: Shelf) -> dict[str, Path]:
+    """List what is shipped of one kind, by name: inside an installed wheel, or beside the package in a checkout.
+
+    Example:
+        >>> "oil_price_fall" in shipped("scenarios")
+        True
+    """
+    package = Path(__file__).resolve().parent
+    installed = package / "shipped" / kind
+    folder = installed if installed.is_dir() else package.parent / kind
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_file(name: str, kind: Shelf, error: type[PopsimError], beside: Path | None = None) -> Path:
+    """Find a file by its path, or by its name alone when it is shipped.
+
+    Args:
+        name: A path (relative to ``beside`` or to the working directory) or the name of a shipped file.
+        kind: Where shipped files of this kind live.
+        error: What to raise.
+        beside: The folder of the file that names it.
+
+    Raises:
+        PopsimError: Of the kind asked for, with the shipped names.
+    """
+    looks_like_path = name.endswith((".yaml", ".yml")) or "/" in name
+    for path in ([beside / name] if beside else []) + [Path(name)]:
+        if path.is_file() and looks_like_path:
+            return path
+    known = shipped(kind)
+    if name in known:
+        return known[name]
+    if looks_like_path:
+        raise error(f"{name}: no such file")
+    raise error(f"{name}: neither a .yaml file nor shipped{did_you_mean(name, known)} Shipped: {', '.join(known)}")
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file through a temporary one beside it, so that a kill leaves the old file or the new one.
+
+    Args:
+        path: The file to make or replace.
+        write: Writes the content to the path that it is given.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_whole(Path(folder) / "a.txt", lambda to: to.write_text("whole"))
+        ...     sorted(p.name for p in Path(folder).iterdir())
+        ['a.txt']
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

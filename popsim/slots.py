@@ -1,0 +1,74 @@
+"""Texts with ``{{slots}}``: the one template syntax of personas, vignettes and prompt layouts.
+
+Double braces leave JSON, dollar signs and per cent signs alone. Filling is a plain replacement: what is put into a slot
+is data and is never searched for slots again.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+
+_SLOT = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}")
+
+
+@lru_cache(maxsize=4096)
+def _pieces(text: str) -> tuple[str, ...]:
+    return tuple(_SLOT.split(text))
+
+
+def slots_of(text: str) -> frozenset[str]:
+    """Name the slots of a text.
+
+    Example:
+        >>> sorted(slots_of("{{age}} years, {{ sex }}, {not one}"))
+        ['age', 'sex']
+    """
+    return frozenset(_pieces(text)[1::2])
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Put values into the slots of a text.
+
+    Args:
+        text: The text with ``{{slots}}``.
+        values: A string for every slot of the text.
+
+    Raises:
+        KeyError: A slot has no value; check texts from users with `unknown_slot` first.
+
+    Example:
+        >>> fill("${{price}} a barrel", {"price": "54"})
+        '$54 a barrel'
+    """
+    pieces = _pieces(text)
+    if len(pieces) == 1:
+        return text
+    return "".join(values[piece] if i % 2 else piece for i, piece in enumerate(pieces))
+
+
+def unknown_slot(text: str, known: Iterable[str]) -> str:
+    """Describe the first slot of a text that is not known, or return an empty string.
+
+    Example:
+        >>> unknown_slot("{{agee}}", ["age", "sex"])
+        'unknown slot {{agee}}; did you mean {{age}}? Known slots: age, sex'
+    """
+    names = sorted(set(known))
+    for slot in sorted(slots_of(text)):
+        if slot not in names:
+            return f"unknown slot {{{{{slot}}}}}{did_you_mean(slot, names, '{{', '}}')} Known slots: {', '.join(names)}"
+    return ""
+
+
+def did_you_mean(word: str, known: Iterable[str], before: str = "", after: str = "") -> str:
+    """Suggest the nearest known word, as the middle of an error message.
+
+    Example:
+        >>> did_you_mean("seeed", ["seed", "size"])
+        '; did you mean seed?'
+        >>> did_you_mean("xyz", ["seed", "size"])
+        '.'
+    """
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {before}{near[0]}{after}?" if near else "."

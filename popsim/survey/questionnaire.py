@@ -1,0 +1,215 @@
+"""Questionnaires: vignettes with parameters, shown page by page, each page with its questions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from popsim.errors import SurveyError
+from popsim.files import Frozen, find_file, read_yaml, validate
+from popsim.slots import fill, slots_of, unknown_slot
+from popsim.survey.questions import Name, Question, Text
+
+Parameter = str | int | float
+
+
+class ArmMoments(Frozen):
+    """Published moments of a change in one arm."""
+
+    mean: float
+    """Mean change, shock minus baseline."""
+    se: float = Field(gt=0)
+    """Its standard error."""
+    trimmed_sd: float = Field(gt=0)
+    """Standard deviation after cutting both tails."""
+
+
+class Directions(Frozen):
+    """Shares of respondents whose answer falls, stays and rises; scaled to sum to 1."""
+
+    fall: float = Field(ge=0)
+    same: float = Field(ge=0)
+    rise: float = Field(ge=0)
+
+
+class Change(Frozen):
+    """A change between two questions of a vignette, with what humans answered."""
+
+    shock: Name
+    """The question under the shock."""
+    baseline: Name
+    """The same question without it."""
+    arms: dict[str, ArmMoments]
+    directions: Directions
+    """Pooled over arms, with the ``reversed`` arms multiplied by -1."""
+
+
+class JointDirections(Frozen):
+    """Shares of respondents by the direction of two changes; ``other`` holds every pair with a zero."""
+
+    of: tuple[Name, Name]
+    """The two changes, in the order meant by the fields below."""
+    both_fall: float = Field(ge=0)
+    fall_rise: float = Field(ge=0)
+    """The first falls, the second rises."""
+    rise_fall: float = Field(ge=0)
+    both_rise: float = Field(ge=0)
+    other: float = Field(ge=0)
+
+
+class VignetteReference(Frozen):
+    """Published human answers to a vignette, which ``baseline`` is fitted to and ``compare`` compares with."""
+
+    source: Text
+    n: int = Field(gt=0)
+    """Respondents over all arms."""
+    trim: float = Field(default=0.05, ge=0, lt=0.5)
+    """Share that was cut from each tail before the standard deviation was taken."""
+    reversed: tuple[str, ...] = ()
+    """Arms that were multiplied by -1 before shares were pooled."""
+    changes: dict[Name, Change] = Field(min_length=1)
+    joint: JointDirections | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "VignetteReference":
+        if self.joint and not set(self.joint.of) <= set(self.changes):
+            raise ValueError(f"joint.of names {self.joint.of}; the changes are {', '.join(self.changes)}")
+        return self
+
+
+class Page(Frozen):
+    """What is shown at once: a text and its questions."""
+
+    title: str = ""
+    text: str = ""
+    questions: tuple[Question, ...] = Field(min_length=1)
+
+
+class Vignette(Frozen):
+    """A situation that respondents imagine, and what they are asked about it."""
+
+    name: Name
+    title: str = ""
+    introduction: str = ""
+    parameters: dict[Name, Parameter] = {}
+    """Values of the ``{{slots}}`` in its texts; an arm may replace them."""
+    arms: dict[str, dict[Name, Parameter]] = {}
+    """Values by arm. A vignette without arms reads the same in each."""
+    pages: tuple[Page, ...] = Field(min_length=1)
+    reference: VignetteReference | None = None
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """All questions, in the order they are asked."""
+        return tuple(question for page in self.pages for question in page.questions)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Vignette":
+        names = [question.name for question in self.questions]
+        asked = set(names)
+        for change in self.reference.changes.values() if self.reference else ():
+            for name in (change.shock, change.baseline):
+                if name not in asked:
+                    raise ValueError(f"reference names question {name!r}; the questions are {', '.join(names)}")
+            if self.arms and not set(change.arms) <= set(self.arms):
+                raise ValueError(f"reference names arms {sorted(change.arms)}; the arms are {', '.join(self.arms)}")
+        return self
+
+
+class Questionnaire(Frozen):
+    """Everything a respondent is asked in one sitting."""
+
+    name: Name
+    language: str = "en"
+    source: str = ""
+    """Where the design of the questionnaire comes from."""
+    topic: Text
+    """What the survey is about, as a noun phrase that a prompt can put into a sentence."""
+    task: Text
+    """What the respondent is asked to do, in whole sentences."""
+    introduction: str = ""
+    """Stands before the first vignette."""
+    vignettes: tuple[Vignette, ...] = Field(min_length=1)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """All questions of all vignettes, in the order they are asked."""
+        return tuple(question for vignette in self.vignettes for question in vignette.questions)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Questionnaire":
+        for what, names in (
+            ("vignette", [vignette.name for vignette in self.vignettes]),
+            ("question", [question.name for question in self.questions]),
+            ("JSON key", [question.json_key for question in self.questions]),
+        ):
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"{what} {sorted(twice)[0]!r} stands twice")
+        return self
+
+
+def load_questionnaire(name: str | Path, beside: Path | None = None) -> Questionnaire:
+    """Read a questionnaire from its file.
+
+    Args:
+        name: A path, or the name of a shipped questionnaire.
+        beside: The folder of the scenario that names it.
+
+    Raises:
+        SurveyError: The file, a path in it, or a value is wrong.
+
+    Example:
+        >>> load_questionnaire("oil_price").vignettes[0].name
+        'oil'
+    """
+    path = find_file(str(name), "scenarios/questionnaires", SurveyError, beside)
+    return validate(Questionnaire, read_yaml(path, SurveyError), str(path), SurveyError)
+
+
+def set_arm(questionnaire: Questionnaire, arm: str, parameters: Mapping[str, Parameter] | None = None) -> Questionnaire:
+    """Fill the ``{{slots}}`` of a questionnaire for one arm.
+
+    Values are looked up in ``parameters`` first, then in the vignette's arm, then in its defaults.
+
+    Args:
+        questionnaire: The questionnaire with its slots.
+        arm: The name of the arm.
+        parameters: What the scenario says of this arm.
+
+    Returns:
+        The questionnaire as it is shown in this arm, without slots.
+
+    Raises:
+        SurveyError: A vignette does not know the arm, or a slot has no value.
+
+    Example:
+        >>> filled = set_arm(load_questionnaire("oil_price"), "fall")
+        >>> "{{" in filled.model_dump_json()
+        False
+    """
+    vignettes = []
+    for vignette in questionnaire.vignettes:
+        if vignette.arms and arm not in vignette.arms:
+            raise SurveyError(f"vignette {vignette.name}: no arm {arm!r}; allowed: {', '.join(vignette.arms)}")
+        values = {**vignette.parameters, **vignette.arms.get(arm, {}), **(parameters or {})}
+        words = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+        kept = {"name", "parameters", "arms", "reference"}
+        filled = {k: v if k in kept else _fill(v, words, vignette.name) for k, v in vignette.model_dump().items()}
+        vignettes.append(Vignette.model_validate({**filled, "parameters": values}))
+    return questionnaire.model_copy(update={"vignettes": tuple(vignettes)})
+
+
+def _fill(node: Any, words: Mapping[str, str], vignette: str) -> Any:
+    """Fill every string below a node of plain data."""
+    if isinstance(node, str):
+        problem = unknown_slot(node, words) if slots_of(node) else ""
+        if problem:
+            raise SurveyError(f"vignette {vignette}: {problem}")
+        return fill(node, words)
+    if isinstance(node, dict):
+        return {key: _fill(value, words, vignette) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return tuple(_fill(value, words, vignette) for value in node)
+    return node

@@ -1,0 +1,198 @@
+"""What can be asked: six kinds of question, told apart by ``kind:``."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from popsim.files import Frozen
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Reference(Frozen):
+    """Published human moments of one question, which ``baseline`` is fitted to."""
+
+    source: Text
+    """Where the figures were read."""
+    mean: float | None = None
+    """Mean answer of a number or scale question, in the question's unit."""
+    sd: float | None = Field(default=None, gt=0)
+    """Standard deviation between respondents, in the question's unit."""
+    shares: dict[str, float] = {}
+    """Share of respondents per option; they are scaled to sum to 1 for a choice."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Reference":
+        if (self.mean is None) != (self.sd is None):
+            raise ValueError("mean and sd go together")
+        if self.mean is None and not self.shares:
+            raise ValueError("give mean and sd, or shares")
+        if any(share < 0 for share in self.shares.values()):
+            raise ValueError("shares cannot be negative")
+        return self
+
+
+class _Asked(Frozen):
+    """What every kind of question has."""
+
+    name: Name
+    """Names the question in tables."""
+    key: str = ""
+    """Its key in the JSON answer; the name unless given."""
+    text: Text
+    """The question as it is asked; may hold ``{{parameters}}``."""
+    label: str = ""
+    """What stands before the blank to fill in, as on a paper form."""
+    dont_know: str | None = None
+    """The words of a legal "don't know", where the question has one."""
+    refusal: str | None = None
+    """The words of a legal refusal, where the question has one."""
+    reference: Reference | None = None
+    """Human moments, for the baseline engine."""
+
+    @property
+    def json_key(self) -> str:
+        """The key of the answer in the JSON object."""
+        return self.key or self.name
+
+
+class NumberQuestion(_Asked):
+    """A number in a range."""
+
+    kind: Literal["number"]
+    minimum: float
+    maximum: float
+    decimals: int = Field(default=0, ge=0, le=6)
+    """Decimal places that are allowed."""
+    unit: str = ""
+    """Written behind the number, for example ``%``."""
+    anchor: float | None = None
+    """A level that the question states, for example today's rate."""
+
+    @model_validator(mode="after")
+    def _range(self) -> "NumberQuestion":
+        if self.minimum >= self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} must be below maximum {self.maximum:g}")
+        if self.anchor is not None and not self.minimum <= self.anchor <= self.maximum:
+            raise ValueError(f"anchor {self.anchor:g} lies outside {self.minimum:g} to {self.maximum:g}")
+        return self
+
+
+class _Options(_Asked):
+    options: tuple[Text, ...] = Field(min_length=2)
+    """The answers to choose from, in the order shown."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "_Options":
+        legal = [o for o in (*self.options, self.dont_know, self.refusal) if o is not None]
+        if len(set(legal)) < len(legal):
+            raise ValueError(f"an option stands twice in {legal}")
+        unknown = set(self.reference.shares) - set(self.options) if self.reference else set()
+        if unknown:
+            raise ValueError(f"reference.shares names {sorted(unknown)}, which is not among the options")
+        return self
+
+
+class ChoiceQuestion(_Options):
+    """One of several options."""
+
+    kind: Literal["choice"]
+
+
+class MultipleQuestion(_Options):
+    """Some of several options."""
+
+    kind: Literal["multiple"]
+    at_least: int = Field(default=0, ge=0)
+    at_most: int | None = None
+
+    @model_validator(mode="after")
+    def _counts(self) -> "MultipleQuestion":
+        if not self.at_least <= self.most <= len(self.options):
+            raise ValueError(
+                f"at_least {self.at_least} and at_most {self.most} do not fit {len(self.options)} options"
+            )
+        return self
+
+    @property
+    def most(self) -> int:
+        """The largest number of options that may be chosen."""
+        return len(self.options) if self.at_most is None else self.at_most
+
+
+class ScaleQuestion(_Asked):
+    """A whole number on a labelled scale."""
+
+    kind: Literal["scale"]
+    minimum: int
+    maximum: int
+    labels: dict[int, str] = {}
+    """Words for some of the points, for example the two ends."""
+
+    @model_validator(mode="after")
+    def _range(self) -> "ScaleQuestion":
+        if self.minimum >= self.maximum:
+            raise ValueError(f"minimum {self.minimum} must be below maximum {self.maximum}")
+        outside = [point for point in self.labels if not self.minimum <= point <= self.maximum]
+        if outside:
+            raise ValueError(f"labels {outside} lie outside {self.minimum} to {self.maximum}")
+        return self
+
+
+class Bin(Frozen):
+    """A range of values that probability is put on; an end that is left out is open."""
+
+    label: Text
+    low: float | None = None
+    high: float | None = None
+
+
+class DensityQuestion(_Asked):
+    """Probabilities of bins, which sum to 100."""
+
+    kind: Literal["density"]
+    bins: tuple[Bin, ...] = Field(min_length=2)
+    """From the lowest to the highest."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "DensityQuestion":
+        labels = [b.label for b in self.bins]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"a bin label stands twice in {labels}")
+        for left, right in zip(self.bins, self.bins[1:], strict=False):
+            if left.high is None or right.low is None or left.high > right.low:
+                raise ValueError(f"bins {left.label!r} and {right.label!r} overlap or have an open end between them")
+        for b in self.bins:
+            if b.low is not None and b.high is not None and b.low >= b.high:
+                raise ValueError(f"bin {b.label!r}: low {b.low:g} must be below high {b.high:g}")
+        return self
+
+
+class TextQuestion(_Asked):
+    """Free words."""
+
+    kind: Literal["text"]
+    length: str = ""
+    """How long an answer should be, in words for the respondent."""
+    max_characters: int = Field(default=4000, ge=1)
+
+
+Question = Annotated[
+    NumberQuestion | ChoiceQuestion | MultipleQuestion | ScaleQuestion | DensityQuestion | TextQuestion,
+    Field(discriminator="kind"),
+]
+
+
+def option_labels(question: Any) -> tuple[str, ...]:
+    """List the options of a choice or multiple question, or the bins of a density question; else nothing.
+
+    Example:
+        >>> option_labels(ChoiceQuestion(kind="choice", name="q", text="?", options=("yes", "no")))
+        ('yes', 'no')
+    """
+    if isinstance(question, _Options):
+        return question.options
+    if isinstance(question, DensityQuestion):
+        return tuple(b.label for b in question.bins)
+    return ()
