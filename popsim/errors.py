@@ -6,7 +6,7 @@ PopsimError               a problem that its reader can mend; the command line p
 ├── NetworkError          a follow graph or a rule of spread
 ├── ScenarioError         a scenario file, a sweep, a prompt template
 ├── RunError              a Run folder: made by another scenario, locked by another process, incomplete
-└── EngineError           an engine that is unknown, not installed or failing; ``retryable`` says whether asking again may help
+└── EngineError           an engine that is unknown, not installed or failing; ``retryable``: asking again may help
 """
 
 

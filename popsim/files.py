@@ -1,6 +1,7 @@
 """Files: YAML read safely, checked with one clear line, shipped by name, and written whole or not at all."""
 
 import os
+import reprlib
 import tempfile
 import types
 from collections.abc import Callable, Hashable
@@ -12,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from popsim.errors import PopsimError
 from popsim.slots import did_you_mean
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Shelf = Literal["scenarios", "scenarios/questionnaires", "populations"]
@@ -29,6 +34,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
@@ -55,7 +62,9 @@ def read_yaml(path: Path, error: type[PopsimError]) -> dict[str, Any]:
         raise error(f"{path}: cannot be read as UTF-8 text: {problem}") from None
     try:
         data = yaml.load(text, _Loader)
-    except yaml.YAMLError as problem:
+    except RecursionError:
+        raise error(f"{path}: not readable as YAML: it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = str(getattr(problem, "problem", None) or problem).replace("\n", " ")
@@ -86,24 +95,45 @@ def validate(model: type[ModelT], data: dict[str, Any], where: str, error: type[
 
 
 def describe(problem: ValidationError, model: type[BaseModel]) -> str:
-    """Put the first complaint of a failed validation into one line."""
+    """Put the first complaint of a failed validation into one line; where a union failed, the one that got furthest."""
     complaints = problem.errors(include_url=False)
-    first = complaints[0]
-    loc, kind, value = first["loc"], first["type"], first["input"]
-    path = _path(model, loc)
-    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    real = [one for one in complaints if one["type"] != "too_short" or not _has_deeper(complaints, one["loc"])]
+    paths = [_path(model, one["loc"]) + "." for one in real]
+    here = [i for i, path in enumerate(paths) if path.startswith(paths[0]) or paths[0].startswith(path)]
+    furthest = max(here, key=lambda i: len(real[i]["loc"]))
+    first, path = real[furthest], paths[furthest][:-1]
+    others = len({path for i, path in enumerate(paths) if i not in here})
+    more = f" (and {others} more)" if others else ""
+    kind, value, context = first["type"], first["input"], first.get("ctx", {})
     if kind == "extra_forbidden":
+        loc = first["loc"]
         allowed = sorted(_keys_at(model, loc[:-1]))
         return f"{path}: unknown key{did_you_mean(str(loc[-1]), allowed)} Allowed: {', '.join(allowed)}{more}"
     if kind == "missing":
         return f"{path}: this key is missing{more}"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        path = f"{path}.{context['discriminator'].strip(chr(39))}".lstrip(".")
+        if kind == "union_tag_not_found":
+            return f"{path}: this key is missing{more}"
+        allowed = context["expected_tags"].replace("'", "").split(", ")
+        tag = context["tag"]
+        return f"{path}: {tag!r} is unknown{did_you_mean(tag, allowed)} Allowed: {', '.join(allowed)}{more}"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("\n", " ")
+    if kind == "too_short":
+        return f"{path}: needs at least {context['min_length']}, has {context['actual_length']}{more}"
+    if kind == "tuple_type":
+        message = "should be a list"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        message = "should be a mapping of keys to values"
     if kind == "string_type" and isinstance(value, bool | int | float):
         message += "; put it in quotes"
-    if kind == "value_error" and isinstance(value, dict | list | tuple | BaseModel):
-        return f"{path + ': ' if path else ''}{message}{more}"
-    shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
-    return f"{path}: {message}, not {shown}{more}" if kind != "value_error" else f"{path}: {message}{more}"
+    shown = "" if kind == "value_error" else f", not {_SHORT.repr(value)}"
+    return f"{path + ': ' if path or kind != 'value_error' else ''}{message}{shown}{more}"
+
+
+def _has_deeper(complaints: list[Any], loc: tuple[int | str, ...]) -> bool:
+    """Whether a list only seems too short because its items were refused."""
+    return any(len(one["loc"]) > len(loc) and one["loc"][: len(loc)] == loc for one in complaints)
 
 
 def _path(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
@@ -113,7 +143,7 @@ def _path(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     for step in loc:
         at, is_tag = _step(at, step)
         if not is_tag:
-            steps.append(str(step))
+            steps.append(str(step) if str(step).isprintable() else repr(step))
     return ".".join(steps)
 
 
@@ -121,31 +151,39 @@ def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     at: Any = model
     for step in loc:
         at, _ = _step(at, step)
+    at = _members(at)[0]
     if isinstance(at, type) and issubclass(at, BaseModel):
         return [field.alias or name for name, field in at.model_fields.items()]
     return []
 
 
+def _members(at: Any) -> list[Any]:
+    """List what a type may be, leaving None and annotations aside."""
+    if get_origin(at) is Annotated:
+        return _members(get_args(at)[0])
+    if get_origin(at) in (Union, types.UnionType):
+        return [member for one in get_args(at) if one is not type(None) for member in _members(one)]
+    return [at]
+
+
 def _step(at: Any, step: int | str) -> tuple[Any, bool]:
     """Follow one step of a location through a type; the second value says whether the step was a union's tag."""
-    while get_origin(at) is Annotated:
-        at = get_args(at)[0]
-    if isinstance(at, type) and issubclass(at, BaseModel):
-        field = at.model_fields.get(str(step))
-        return (field.annotation if field else None), False
-    origin, arguments = get_origin(at), get_args(at)
-    if origin in (Union, types.UnionType):
-        members = [a for a in arguments if a is not type(None)]
+    members = _members(at)
+    if len(members) > 1:
         for member in members:
             kind = getattr(member, "model_fields", {}).get("kind")
             if kind is not None and get_origin(kind.annotation) is Literal and step in get_args(kind.annotation):
                 return member, True
-            if getattr(member, "__name__", None) == step:
-                return member, True
-        inner = [m for m in members if get_origin(m) in (tuple, list, dict) or isinstance(m, type)]
-        return _step(inner[-1], step) if len(inner) == 1 else (None, False)
+        named = [member for member in members if member.__name__ in str(step)]
+        return (named[0] if named else None), True
+    at = members[0]
+    if isinstance(at, type) and issubclass(at, BaseModel):
+        field = at.model_fields.get(str(step))
+        return (field.annotation if field else None), False
+    origin, arguments = get_origin(at), get_args(at)
     if origin in (tuple, list):
-        return arguments[0], False
+        place = step if isinstance(step, int) and step < len(arguments) and arguments[-1] is not Ellipsis else 0
+        return arguments[place], False
     if origin in (dict, types.MappingProxyType) and len(arguments) == 2:
         return arguments[1], False
     return None, False
@@ -203,7 +241,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         ['a.txt']
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -211,7 +249,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
     except BaseException:

@@ -13,7 +13,13 @@ _SLOT = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}")
 
 
 @lru_cache(maxsize=4096)
-def _pieces(text: str) -> tuple[str, ...]:
+def split(text: str) -> tuple[str, ...]:
+    """Cut a text at its slots: literal text and slot name in turn.
+
+    Example:
+        >>> split("${{price}} a barrel")
+        ('$', 'price', ' a barrel')
+    """
     return tuple(_SLOT.split(text))
 
 
@@ -24,7 +30,7 @@ def slots_of(text: str) -> frozenset[str]:
         >>> sorted(slots_of("{{age}} years, {{ sex }}, {not one}"))
         ['age', 'sex']
     """
-    return frozenset(_pieces(text)[1::2])
+    return frozenset(split(text)[1::2])
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
@@ -41,7 +47,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
         >>> fill("${{price}} a barrel", {"price": "54"})
         '$54 a barrel'
     """
-    pieces = _pieces(text)
+    pieces = split(text)
     if len(pieces) == 1:
         return text
     return "".join(values[piece] if i % 2 else piece for i, piece in enumerate(pieces))

@@ -84,7 +84,7 @@ def load_engine(spec: str, **options: object) -> Engine:
             missing = ", ".join(module for module in entry.modules if find_spec(module) is None)
             raise EngineError(f"engine {name}: {missing} is not installed; run: pip install 'popsim[{entry.extra}]'")
         path = entry.path
-    elif "." in name and (":" in name or model):
+    elif ":" in name or model:
         path, model = (name, model) if ":" in name else (f"{name}:{model}", "")
     else:
         raise EngineError(
@@ -109,7 +109,8 @@ def _import(path: str) -> type:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as problem:
-        raise EngineError(f"engine {path}: cannot be imported: {problem}") from None
+        near = did_you_mean(module, ENGINES).rstrip(".")
+        raise EngineError(f"engine {path}: cannot be imported: {problem}{near}") from None
     if not isinstance(found, type):
         raise EngineError(f"engine {path}: is a {type(found).__name__}; a class is needed")
     return found

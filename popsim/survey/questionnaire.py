@@ -1,17 +1,19 @@
 """Questionnaires: vignettes with parameters, shown page by page, each page with its questions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from popsim.errors import SurveyError
 from popsim.files import Frozen, find_file, read_yaml, validate
-from popsim.slots import fill, slots_of, unknown_slot
+from popsim.slots import did_you_mean, fill, slots_of, unknown_slot
+from popsim.survey.lenient import fold_key
 from popsim.survey.questions import Name, Question, Text
 
-Parameter = str | int | float
+Parameter = str | StrictInt | StrictFloat
+_KEPT = {"name", "parameters", "arms", "reference"}
 
 
 class ArmMoments(Frozen):
@@ -104,6 +106,11 @@ class Vignette(Frozen):
         """All questions, in the order they are asked."""
         return tuple(question for page in self.pages for question in page.questions)
 
+    @property
+    def slots(self) -> frozenset[str]:
+        """The slots of all its texts."""
+        return frozenset(slot for text in _strings(self.model_dump(exclude=_KEPT)) for slot in slots_of(text))
+
     @model_validator(mode="after")
     def _consistent(self) -> "Vignette":
         names = [question.name for question in self.questions]
@@ -114,6 +121,11 @@ class Vignette(Frozen):
                     raise ValueError(f"reference names question {name!r}; the questions are {', '.join(names)}")
             if self.arms and not set(change.arms) <= set(self.arms):
                 raise ValueError(f"reference names arms {sorted(change.arms)}; the arms are {', '.join(self.arms)}")
+        known = self.slots | set(self.parameters)
+        for arm, values in self.arms.items():
+            for key in values:
+                if key not in known:
+                    raise ValueError(f"arms.{arm} sets {key}, {_not_used(key, known)}")
         return self
 
 
@@ -142,11 +154,14 @@ class Questionnaire(Frozen):
         for what, names in (
             ("vignette", [vignette.name for vignette in self.vignettes]),
             ("question", [question.name for question in self.questions]),
-            ("JSON key", [question.json_key for question in self.questions]),
+            ("JSON key", [fold_key(question.json_key) for question in self.questions]),
         ):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ValueError(f"{what} {sorted(twice)[0]!r} stands twice")
+        for text in (self.topic, self.task, self.introduction):
+            for slot in slots_of(text):
+                raise ValueError(f"slot {{{{{slot}}}}} stands outside the vignettes, where nothing fills it")
         return self
 
 
@@ -182,34 +197,58 @@ def set_arm(questionnaire: Questionnaire, arm: str, parameters: Mapping[str, Par
         The questionnaire as it is shown in this arm, without slots.
 
     Raises:
-        SurveyError: A vignette does not know the arm, or a slot has no value.
+        SurveyError: A vignette does not know the arm, a slot has no value, nothing uses a parameter, or what comes of
+            filling breaks a rule (two options that read alike).
 
     Example:
         >>> filled = set_arm(load_questionnaire("oil_price"), "fall")
         >>> "{{" in filled.model_dump_json()
         False
     """
+    given = parameters or {}
+    known = {key for v in questionnaire.vignettes for key in (*v.slots, *v.parameters, *v.arms.get(arm, {}))}
+    for key in given:
+        if key not in known:
+            raise SurveyError(f"questionnaire {questionnaire.name}, arm {arm} sets {key}, {_not_used(key, known)}")
     vignettes = []
     for vignette in questionnaire.vignettes:
         if vignette.arms and arm not in vignette.arms:
             raise SurveyError(f"vignette {vignette.name}: no arm {arm!r}; allowed: {', '.join(vignette.arms)}")
-        values = {**vignette.parameters, **vignette.arms.get(arm, {}), **(parameters or {})}
-        words = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
-        kept = {"name", "parameters", "arms", "reference"}
-        filled = {k: v if k in kept else _fill(v, words, vignette.name) for k, v in vignette.model_dump().items()}
-        vignettes.append(Vignette.model_validate({**filled, "parameters": values}))
-    return questionnaire.model_copy(update={"vignettes": tuple(vignettes)})
+        values = {**vignette.parameters, **vignette.arms.get(arm, {}), **given}
+        words = {key: f"{value:.15g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+        for text in _strings(vignette.model_dump(exclude=_KEPT)):
+            if problem := unknown_slot(text, words):
+                raise SurveyError(f"vignette {vignette.name}, arm {arm}: {problem}")
+        plain = vignette.model_dump()
+        filled = {key: value if key in _KEPT else _fill(value, words) for key, value in plain.items()}
+        vignettes.append({**filled, "parameters": values})
+    where = f"questionnaire {questionnaire.name}, arm {arm}"
+    return validate(Questionnaire, {**questionnaire.model_dump(), "vignettes": vignettes}, where, SurveyError)
 
 
-def _fill(node: Any, words: Mapping[str, str], vignette: str) -> Any:
+def _not_used(key: str, known: Iterable[str]) -> str:
+    return f"which nothing uses{did_you_mean(key, known)} Allowed: {', '.join(sorted(known)) or 'nothing'}"
+
+
+def _strings(node: Any) -> Iterator[str]:
+    """Walk every string below a node of plain data."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from _strings(key)
+            yield from _strings(value)
+    elif isinstance(node, list | tuple):
+        for item in node:
+            yield from _strings(item)
+
+
+def _fill(node: Any, words: Mapping[str, str]) -> Any:
     """Fill every string below a node of plain data."""
     if isinstance(node, str):
-        problem = unknown_slot(node, words) if slots_of(node) else ""
-        if problem:
-            raise SurveyError(f"vignette {vignette}: {problem}")
         return fill(node, words)
     if isinstance(node, dict):
-        return {key: _fill(value, words, vignette) for key, value in node.items()}
+        return {_fill(key, words): _fill(value, words) for key, value in node.items()}
     if isinstance(node, list | tuple):
-        return tuple(_fill(value, words, vignette) for value in node)
+        return tuple(_fill(item, words) for item in node)
     return node

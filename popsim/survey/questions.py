@@ -1,13 +1,26 @@
 """What can be asked: six kinds of question, told apart by ``kind:``."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from popsim.files import Frozen
+from popsim.survey.lenient import fold
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Text = Annotated[str, StringConstraints(min_length=1)]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+def _refuse_twins(what: str, labels: Iterable[str | None]) -> None:
+    """Refuse two labels that a reader of answers cannot tell apart."""
+    seen: dict[str, str] = {}
+    for label in labels:
+        if label is None:
+            continue
+        if fold(label) in seen:
+            raise ValueError(f"{what} {label!r} reads like {seen[fold(label)]!r}; case, spaces and width do not count")
+        seen[fold(label)] = label
 
 
 class Reference(Frozen):
@@ -44,9 +57,9 @@ class _Asked(Frozen):
     """The question as it is asked; may hold ``{{parameters}}``."""
     label: str = ""
     """What stands before the blank to fill in, as on a paper form."""
-    dont_know: str | None = None
+    dont_know: Text | None = None
     """The words of a legal "don't know", where the question has one."""
-    refusal: str | None = None
+    refusal: Text | None = None
     """The words of a legal refusal, where the question has one."""
     reference: Reference | None = None
     """Human moments, for the baseline engine."""
@@ -55,6 +68,11 @@ class _Asked(Frozen):
     def json_key(self) -> str:
         """The key of the answer in the JSON object."""
         return self.key or self.name
+
+    @model_validator(mode="after")
+    def _words(self) -> "_Asked":
+        _refuse_twins("answer", (self.dont_know, self.refusal))
+        return self
 
 
 class NumberQuestion(_Asked):
@@ -85,9 +103,7 @@ class _Options(_Asked):
 
     @model_validator(mode="after")
     def _distinct(self) -> "_Options":
-        legal = [o for o in (*self.options, self.dont_know, self.refusal) if o is not None]
-        if len(set(legal)) < len(legal):
-            raise ValueError(f"an option stands twice in {legal}")
+        _refuse_twins("option", (*self.options, self.dont_know, self.refusal))
         unknown = set(self.reference.shares) - set(self.options) if self.reference else set()
         if unknown:
             raise ValueError(f"reference.shares names {sorted(unknown)}, which is not among the options")
@@ -110,9 +126,7 @@ class MultipleQuestion(_Options):
     @model_validator(mode="after")
     def _counts(self) -> "MultipleQuestion":
         if not self.at_least <= self.most <= len(self.options):
-            raise ValueError(
-                f"at_least {self.at_least} and at_most {self.most} do not fit {len(self.options)} options"
-            )
+            raise ValueError(f"at_least {self.at_least} and at_most {self.most} do not fit {len(self.options)} options")
         return self
 
     @property
@@ -158,8 +172,10 @@ class DensityQuestion(_Asked):
     @model_validator(mode="after")
     def _ordered(self) -> "DensityQuestion":
         labels = [b.label for b in self.bins]
-        if len(set(labels)) < len(labels):
-            raise ValueError(f"a bin label stands twice in {labels}")
+        _refuse_twins("bin label", labels)
+        unknown = set(self.reference.shares) - set(labels) if self.reference else set()
+        if unknown:
+            raise ValueError(f"reference.shares names {sorted(unknown)}, which is not among the bins")
         for left, right in zip(self.bins, self.bins[1:], strict=False):
             if left.high is None or right.low is None or left.high > right.low:
                 raise ValueError(f"bins {left.label!r} and {right.label!r} overlap or have an open end between them")

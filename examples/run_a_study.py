@@ -1,0 +1,17 @@
+"""Run the oil-price study in both directions and set it beside the published human figures.
+
+python run_a_study.py
+"""
+
+import popsim
+
+runs = [
+    popsim.run(popsim.load_scenario(name, {"size": 500, "engine": "baseline"}))
+    for name in ("oil_price_fall", "oil_price_rise")
+]
+for run in runs:
+    print(run)
+    print(run.answers.groupby("question", observed=True)["value"].describe().round(2))
+
+print("baseline is fitted to these figures; that it meets them says nothing about people:")
+print(popsim.compare(*runs).round(3).to_string())

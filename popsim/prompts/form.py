@@ -1,0 +1,128 @@
+"""The questionnaire as a form on paper, and the JSON object in which its answers are wanted."""
+
+import json
+from collections.abc import Sequence
+
+from popsim.prompts.layout import Form
+from popsim.slots import fill
+from popsim.survey.questionnaire import Questionnaire
+from popsim.survey.questions import (
+    ChoiceQuestion,
+    DensityQuestion,
+    MultipleQuestion,
+    NumberQuestion,
+    Question,
+    ScaleQuestion,
+    option_labels,
+)
+
+
+def questionnaire_text(questionnaire: Questionnaire, form: Form) -> str:
+    """Write a questionnaire as respondents see it.
+
+    Args:
+        questionnaire: As one arm sees it.
+        form: The phrases of its language.
+
+    Example:
+        >>> from popsim.prompts import load_layout
+        >>> from popsim.survey.questionnaire import load_questionnaire, set_arm
+        >>> text = questionnaire_text(set_arm(load_questionnaire("oil_price"), "fall"), load_layout().form)
+        >>> text.splitlines()[-1]
+        'Main considerations (Scenario 2): ___'
+    """
+    blocks = [questionnaire.introduction]
+    for vignette in questionnaire.vignettes:
+        blocks += [vignette.title, vignette.introduction]
+        for page in vignette.pages:
+            blocks.append(_lines(page.title, page.text))
+            blocks += [_asked(question, form) for question in page.questions]
+    return "\n\n".join(block.strip() for block in blocks if block.strip())
+
+
+def specification(questions: Sequence[Question], form: Form) -> str:
+    """Write the JSON object of the answers with blanks, and under each field what may stand in it.
+
+    Args:
+        questions: In the order they are asked.
+        form: The phrases of their language.
+
+    Example:
+        >>> from popsim.prompts import load_layout
+        >>> age = NumberQuestion(kind="number", name="age", text="How old are you?", minimum=18, maximum=99)
+        >>> print(specification([age], load_layout().form))
+        {
+          "age": "___"
+          // a whole number from 18 to 99
+        }
+    """
+    lines = ["{"]
+    for place, question in enumerate(questions, start=1):
+        comma = "," if place < len(questions) else ""
+        lines.append(f"  {_json(question.json_key)}: {_skeleton(question)}{comma}")
+        lines.append(f"  // {_requirement(question, form)}")
+    return "\n".join((*lines, "}"))
+
+
+def _asked(question: Question, form: Form) -> str:
+    """Write one question with its options and its blank."""
+    label = question.label or question.json_key
+    unit = question.unit if isinstance(question, NumberQuestion) else ""
+    blank = fill(form.blank, {"label": label, "unit": unit})
+    if isinstance(question, DensityQuestion):
+        bins = (fill(form.blank, {"label": f"- {one}", "unit": "%"}) for one in option_labels(question))
+        return _lines(question.text, *bins)
+    if isinstance(question, ScaleQuestion):
+        points = form.comma.join(f"{point} = {words}" for point, words in sorted(question.labels.items()))
+        return _lines(question.text, points, blank)
+    return _lines(question.text, *(f"- {option}" for option in option_labels(question)), blank)
+
+
+def _skeleton(question: Question) -> str:
+    if isinstance(question, NumberQuestion):
+        return _json(f"___{question.unit}")
+    if isinstance(question, ScaleQuestion):
+        return _json("___")
+    if isinstance(question, DensityQuestion):
+        bins = ",\n".join(f'    {_json(one)}: "___%"' for one in option_labels(question))
+        return f"{{\n{bins}\n  }}"
+    return '["..."]' if isinstance(question, MultipleQuestion) else '"..."'
+
+
+def _requirement(question: Question, form: Form) -> str:
+    said = _allowed(question, form)
+    if question.dont_know is not None:
+        said += fill(form.dont_know, {"words": _json(question.dont_know)})
+    if question.refusal is not None:
+        said += fill(form.refusal, {"words": _json(question.refusal)})
+    return said
+
+
+def _allowed(question: Question, form: Form) -> str:
+    if isinstance(question, NumberQuestion | ScaleQuestion):
+        decimals = question.decimals if isinstance(question, NumberQuestion) else 0
+        low, high = (f"{end:.{decimals}f}" for end in (question.minimum, question.maximum))
+        ends = {"minimum": low, "maximum": high, "decimals": str(decimals)}
+        return fill(form.number if decimals else form.whole, ends)
+    options = form.comma.join(_json(option) for option in option_labels(question))
+    if isinstance(question, ChoiceQuestion):
+        return fill(form.choice, {"options": options})
+    if isinstance(question, MultipleQuestion):
+        return fill(form.multiple, {"options": options, "count": _count(question, form)})
+    if isinstance(question, DensityQuestion):
+        return form.density
+    return form.text + (fill(form.length, {"length": question.length}) if question.length else "")
+
+
+def _count(question: MultipleQuestion, form: Form) -> str:
+    low, high = question.at_least, question.most
+    phrase = form.exactly if low == high else form.from_to if low else form.at_most
+    return fill(phrase, {"low": str(low), "high": str(high)})
+
+
+def _lines(*lines: str) -> str:
+    return "\n".join(line.strip() for line in lines if line.strip())
+
+
+def _json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,358 @@
+"""The scenario file: everything that decides a study, as one frozen object."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from popsim import streams
+from popsim.engines import Sampling
+from popsim.errors import PopsimError, ScenarioError
+from popsim.files import Frozen, find_file, read_yaml, validate
+from popsim.network import NetworkSpec, NoNetwork
+from popsim.population import CONFIDENCE_LEVELS, PopulationSpec, load_population
+from popsim.slots import did_you_mean
+from popsim.survey.questionnaire import Parameter, Questionnaire, load_questionnaire, set_arm
+from popsim.survey.questions import Name, Text
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Signal(Frozen):
+    """The number that a piece of news carries."""
+
+    variable: Name
+    """What the number is about; it moves a belief only about the same variable in the same unit."""
+    value: float
+    sd: float = Field(gt=0)
+    """Its standard deviation, in the unit of the value."""
+    unit: Text
+
+
+class News(Frozen):
+    """An item that enters at a step, reaches some people directly, and is passed on to followers."""
+
+    name: Name
+    step: int = Field(default=0, ge=0)
+    text: Text
+    source: Text
+    reach: Share
+    """Share of people who hear it directly."""
+    passed_on: Share = 0.0
+    """Probability that one who has just heard it passes it to a given follower."""
+    signal: Signal | None = None
+
+
+class Arm(Frozen):
+    """One treatment of the experiment."""
+
+    share: float = Field(default=1.0, gt=0)
+    """Relative share of respondents; shares are scaled to sum to 1."""
+    parameters: dict[Name, Parameter] = {}
+    """Values of ``{{slots}}`` in this arm, before those of the questionnaire."""
+
+
+class Modules(Frozen):
+    """Parts of a respondent that the prompt shows; switching one off is an ablation."""
+
+    personal: bool = True
+    priors: bool = True
+    confidence: bool = True
+    social: bool = True
+
+    @property
+    def on(self) -> frozenset[str]:
+        """The names of those that are switched on."""
+        return frozenset(name for name, on in self.model_dump().items() if on)
+
+
+class PeopleSettings(Frozen):
+    """What is set for everybody instead of being drawn."""
+
+    confidence: Literal["drawn", *CONFIDENCE_LEVELS] = "drawn"  # type: ignore[valid-type]
+
+
+class PriorsSettings(Frozen):
+    """Prior expectations: how they are drawn and how the prompt states them."""
+
+    scope: Literal["unconditional", "scenario_2"] = "unconditional"
+    """``scenario_2`` ties them to the second scenario, as the model card does; that gives the answer's sign away."""
+    period: str | None = None
+    """A period of the population's table of expectations; its default unless given."""
+    in_power: str | None = None
+    """The party in power; the population's default unless given."""
+    party_tilt: float | None = None
+    """Log-odds by which the party in power's followers are more optimistic; the population's default unless given."""
+
+    @property
+    def overrides(self) -> dict[str, str | float]:
+        """What differs from the population file."""
+        return self.model_dump(exclude_none=True, exclude={"scope"})
+
+
+class PromptSettings(Frozen):
+    """How a prompt is worded."""
+
+    layout: str = "survey_v1"
+    template: str | None = None
+    """Text of the user's own template, read from the file that the scenario names."""
+    reasoning: bool = True
+    """Ask for recall and reasoning before the answer, or for the JSON object alone."""
+    as_of: date | None = None
+    """A date that the prompt states as today."""
+
+
+class SamplingSettings(Frozen):
+    """How tokens are drawn; the same on every engine."""
+
+    temperature: float = Field(default=1.0, ge=0, le=10)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    max_tokens: int = Field(default=1000, ge=1)
+
+    @property
+    def wire(self) -> Sampling:
+        """The same as an engine takes it."""
+        return Sampling(**self.model_dump())
+
+
+class EngineSettings(Frozen):
+    """Who answers; a bare string in the file is its ``spec``."""
+
+    spec: Text = "baseline"
+    """``NAME[:MODEL][@URL]``; see ``popsim engines``."""
+    options: dict[str, str | int | float | bool] = {}
+    """Settings of this engine."""
+
+
+class Scenario(Frozen):
+    """One study, complete: population and questionnaire stand in it as they were read."""
+
+    name: Name
+    title: Text
+    population: PopulationSpec
+    size: int = Field(gt=0)
+    """Number of respondents."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    group: Name = "respondents"
+    """Names the kind of respondent in tables."""
+    people: PeopleSettings = PeopleSettings()
+    priors: PriorsSettings = PriorsSettings()
+    network: NetworkSpec = NoNetwork(kind="none")
+    news: tuple[News, ...] = ()
+    questionnaire: Questionnaire
+    arms: dict[Name, Arm] = Field(min_length=1)
+    waves: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    """Steps at which the questionnaire is fielded."""
+    draws: int = Field(default=1, ge=1)
+    """How often each person is asked, to tell spread within a person from spread between persons."""
+    modules: Modules = Modules()
+    prompt: PromptSettings = PromptSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    engine: EngineSettings = EngineSettings()
+    attempts: int = Field(default=3, ge=1)
+    """How often at most a prompt is asked whose reply cannot be read."""
+    max_failures: Share = 1.0
+    """Share of failed answers above which the run counts as failed."""
+    feed_limit: int = Field(default=5, ge=1)
+    """Most items that the prompt's social media section shows, newest first."""
+    sweep: dict[str, tuple[Any, ...]] = {}
+    """Dotted path into this file -> values to scan; every combination is a point."""
+    replicates: int = Field(default=1, ge=1)
+    """How often a sweep repeats each point with other people and other draws."""
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _bare_spec(cls, engine: Any) -> Any:
+        return {"spec": engine} if isinstance(engine, str) else engine
+
+    @field_validator("waves")
+    @classmethod
+    def _increasing(cls, waves: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in itertools.pairwise(waves)):
+            raise ValueError(f"waves must increase, not {list(waves)}")
+        return waves
+
+    @field_validator("sweep")
+    @classmethod
+    def _has_values(cls, sweep: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for path, values in sweep.items():
+            if not values:
+                raise ValueError(f"{path}: give at least one value to scan")
+        return sweep
+
+    @model_validator(mode="after")
+    def _arms_fit(self) -> "Scenario":
+        names = [item.name for item in self.news]
+        if len(set(names)) < len(names):
+            raise ValueError(f"news: a name stands twice in {names}")
+        for arm in self.arms:
+            self.shown(arm)
+        return self
+
+    def shown(self, arm: str) -> Questionnaire:
+        """Give the questionnaire as one arm sees it."""
+        return set_arm(self.questionnaire, arm, self.arms[arm].parameters)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Make the random generator of one purpose, for example ``"network"``."""
+        return streams.rng(self.seed, purpose)
+
+    def replicate(self, number: int) -> "Scenario":
+        """Give the same scenario with the seed of a replicate; replicate 0 keeps the scenario's own."""
+        if number == 0:
+            return self
+        seed = int(streams.hashed(self.seed, streams.stream("replicate"), number) >> np.uint64(1))
+        return self.model_copy(update={"seed": seed})
+
+
+class Point(NamedTuple):
+    """One combination of a sweep's values."""
+
+    number: int
+    values: dict[str, Any]
+    scenario: Scenario
+
+
+def load_scenario(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
+    """Read a scenario with its population and its questionnaire.
+
+    Args:
+        name: A path, or the name of a shipped scenario.
+        overrides: Values that replace those of the file, by dotted path, for example ``{"size": 100}``.
+
+    Raises:
+        PopsimError: The file, a path in it, or a value is wrong.
+
+    Example:
+        >>> load_scenario("oil_price_fall", {"size": 10}).size
+        10
+    """
+    return _read(name, overrides)[2]
+
+
+def sweep_points(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Iterator[Point]:
+    """Read a scenario and give every point of its sweep, each checked as a whole scenario.
+
+    Args:
+        name: A path, or the name of a shipped scenario.
+        overrides: Values that replace those of the file, by dotted path.
+
+    Returns:
+        The points; one without values where nothing is swept. Their scenarios have no sweep of their own.
+
+    Raises:
+        PopsimError: A path addresses nothing, or a value is wrong at one point; the message names the point.
+
+    Example:
+        >>> [point.values for point in sweep_points("oil_price_fall")]
+        [{}]
+    """
+    path, data, base = _read(name, overrides)
+    for number, values in enumerate(itertools.product(*base.sweep.values())):
+        point = dict(zip(base.sweep, values, strict=True))
+        changed = deepcopy(data)
+        for dotted, value in point.items():
+            _put(changed, base, dotted, value, f"{path}: sweep")
+        try:
+            yield Point(number, point, single(_resolve(changed, path)))
+        except PopsimError as problem:
+            raise type(problem)(f"{problem} (at sweep point {point})") from None
+
+
+def single(scenario: Scenario) -> Scenario:
+    """Leave out what only a sweep reads, so that a point and a run of the same values are the same scenario."""
+    return scenario.model_copy(update={"sweep": {}, "replicates": 1})
+
+
+def _read(name: str | Path, overrides: Mapping[str, Any] | None) -> tuple[Path, dict[str, Any], Scenario]:
+    """Read a scenario file with overrides: its path, its plain data and the whole."""
+    path = find_file(str(name), "scenarios", ScenarioError)
+    data = read_yaml(path, ScenarioError)
+    base = _resolve(data, path)
+    for dotted, value in (overrides or {}).items():
+        _put(data, base, dotted, value, f"{path}: overrides")
+    return path, data, _resolve(data, path) if overrides else base
+
+
+def scenario_hash(scenario: Scenario) -> str:
+    """Name a scenario by its content.
+
+    Example:
+        >>> len(scenario_hash(load_scenario("oil_price_fall")))
+        64
+    """
+    return hashlib.sha256(scenario.model_dump_json().encode()).hexdigest()
+
+
+def _resolve(data: Mapping[str, Any], path: Path) -> Scenario:
+    """Read what a scenario names, and check the whole."""
+    whole = dict(data)
+    for key, load in (("population", load_population), ("questionnaire", load_questionnaire)):
+        if isinstance(whole.get(key), str):
+            whole[key] = load(whole[key], path.parent)
+    prompt = whole.get("prompt")
+    if isinstance(prompt, Mapping) and isinstance(prompt.get("template"), str):
+        whole["prompt"] = {**prompt, "template": _read_template(prompt["template"], path)}
+    return validate(Scenario, whole, str(path), ScenarioError)
+
+
+def _read_template(name: str, path: Path) -> str:
+    for folder in (path.parent, Path()):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8")
+    raise ScenarioError(f"{path}: prompt.template: {name}: no such file")
+
+
+def _put(data: dict[str, Any], base: Scenario, dotted: str, value: Any, where: str) -> None:
+    """Set the value that a dotted path addresses in a scenario's plain data."""
+    steps = dotted.split(".")
+    known: Any = base.model_dump()
+    at: Any = data
+    for depth, step in enumerate(steps):
+        allowed = _keys(known)
+        if step not in allowed:
+            here = ".".join(steps[:depth]) or "the scenario"
+            near = did_you_mean(step, allowed) if allowed else "."
+            raise ScenarioError(
+                f"{where}: {dotted} addresses nothing: {here} has no {step!r}{near} "
+                f"Allowed: {', '.join(allowed) or 'nothing, it is a single value'}"
+            )
+        key: Any = int(step) if isinstance(known, list | tuple) else step
+        known = known[key]
+        if depth == len(steps) - 1:
+            at[key] = value
+        else:
+            if isinstance(at, dict) and not isinstance(at.get(key), dict | list):
+                if isinstance(at.get(key), str):
+                    raise ScenarioError(
+                        f"{where}: {dotted}: {step} is read from {at[key]!r}; write it into the scenario"
+                    )
+                at[key] = {}
+            at = at[key]
+
+
+def _keys(node: Any) -> list[str]:
+    if isinstance(node, Mapping):
+        return [str(key) for key in node]
+    if isinstance(node, list | tuple):
+        return [str(i) for i in range(len(node))]
+    return []
+
+
+def to_plain(scenario: Scenario) -> dict[str, Any]:
+    """Give a scenario as plain JSON data, for the manifest.
+
+    Example:
+        >>> to_plain(load_scenario("oil_price_fall"))["name"]
+        'oil_price_fall'
+    """
+    plain: dict[str, Any] = json.loads(scenario.model_dump_json())
+    return plain

@@ -1,0 +1,232 @@
+"""The Run folder: what is written where, in which order, and how it is read again."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.sparse import csr_array, load_npz, save_npz
+
+from popsim.errors import RunError
+from popsim.files import write_whole
+from popsim.scenario import Scenario
+
+MANIFEST = "manifest.json"
+JOURNAL = "journal.sqlite"
+
+
+class Run:
+    """A Run folder; its tables are read when they are asked for.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        RunError: There is no manifest.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / MANIFEST).is_file():
+            raise RunError(f"{self.path}: is not a Run folder: it has no {MANIFEST}; popsim run makes one")
+
+    def __repr__(self) -> str:
+        """Name the run, its state and its size in one line."""
+        scenario = self.manifest["identity"]["scenario"]
+        return f"<Run {scenario['name']} {self.manifest['state']}: {scenario['size']} respondents, {self.path}>"
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What was run, with what, and what came of it."""
+        found: dict[str, Any] = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        return found
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The study as it was run."""
+        return Scenario.model_validate(self.manifest["identity"]["scenario"])
+
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.path / f"{name}.parquet"
+        if not path.is_file():
+            raise RunError(f"{self.path}: has no {path.name}; its state is {self.manifest['state']!r}")
+        return pd.read_parquet(path)
+
+    @property
+    def answers(self) -> pd.DataFrame:
+        """A row per answer."""
+        return self._table("answers")
+
+    @property
+    def distributions(self) -> pd.DataFrame:
+        """A row per value of an answer that is a distribution."""
+        return self._table("distributions")
+
+    @property
+    def replies(self) -> pd.DataFrame:
+        """A row per prompt."""
+        return self._table("replies")
+
+    @property
+    def people(self) -> pd.DataFrame:
+        """A row per respondent."""
+        return self._table("people")
+
+    @property
+    def states(self) -> pd.DataFrame:
+        """A row per respondent and wave."""
+        return self._table("states")
+
+    @property
+    def heard(self) -> pd.DataFrame:
+        """A row per respondent and item heard."""
+        return self._table("heard")
+
+    @property
+    def assignment(self) -> pd.DataFrame:
+        """A row per respondent: the arm."""
+        return self._table("assignment")
+
+    @property
+    def follows(self) -> csr_array:
+        """The follow graph."""
+        return csr_array(load_npz(self.path / "follows.npz"))
+
+
+def load_run(path: str | Path) -> Run:
+    """Open a Run folder.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        RunError: It is none.
+
+    Example:
+        >>> load_run("nowhere")
+        Traceback (most recent call last):
+        popsim.errors.RunError: nowhere: is not a Run folder: it has no manifest.json; popsim run makes one
+    """
+    return Run(path)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; a killed process lets go of it.
+
+    Raises:
+        RunError: Another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as problem:
+        raise RunError(f"{folder}: cannot be written: {problem.strerror}; choose another --out") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(
+                f"{folder}: another popsim is writing this folder; wait for it or choose another --out"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> str:
+    """Check that a folder is new or belongs to this very study.
+
+    Args:
+        folder: The folder, held by `locked`.
+        identity: Plain data that decides the answers.
+
+    Returns:
+        ``new``, or the state of the study that is there.
+
+    Raises:
+        RunError: The folder holds something else; the message names what differs.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+        strangers = sorted(p.name for p in folder.iterdir() if p.name != "lock" and not p.name.startswith("."))
+        if strangers:
+            raise RunError(f"{folder}: is not empty ({strangers[0]}) and not a Run folder; choose another --out")
+        return "new"
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+        there, state = found["identity"], str(found["state"])
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{manifest}: is not a manifest of popsim; choose another --out") from None
+    difference = first_difference(there, identity)
+    if difference:
+        path, old, new = difference
+        raise RunError(
+            f"{folder}: was made by another study: {path} is {_short(old)} there and {_short(new)} here; "
+            "choose another --out"
+        )
+    return state
+
+
+def first_difference(old: Any, new: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """Find the first place where two pieces of plain data differ.
+
+    Example:
+        >>> first_difference({"a": {"b": 1}}, {"a": {"b": 2}})
+        ('a.b', 1, 2)
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*old, *(k for k in new if k not in old)]:
+            found = first_difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            if found:
+                return found
+        return None
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, (left, right) in enumerate(zip(old, new, strict=True)):
+            found = first_difference(left, right, f"{path}.{i}")
+            if found:
+                return found
+        return None
+    return None if old == new else (path, old, new)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest whole."""
+    text = json.dumps(manifest, ensure_ascii=False, indent=1)
+    write_whole(folder / MANIFEST, lambda to: to.write_text(text + "\n", encoding="utf-8"))
+
+
+def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
+    """Write one Parquet file whole."""
+    write_whole(folder / f"{name}.parquet", lambda to: table.to_parquet(to, index=False, compression="zstd"))
+
+
+def write_graph(folder: Path, graph: csr_array) -> None:
+    """Write the follow graph whole."""
+
+    def save(to: Path) -> None:
+        with to.open("wb") as file:
+            save_npz(file, graph)
+
+    write_whole(folder / "follows.npz", save)
+
+
+def versions() -> dict[str, str]:
+    """Name the versions that matter to a result.
+
+    Example:
+        >>> "popsim" in versions()
+        True
+    """
+    return {name: version(name) for name in ("popsim", "mesa", "numpy", "scipy", "pandas", "pyarrow", "pydantic")}

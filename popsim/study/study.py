@@ -1,0 +1,276 @@
+"""Run and sweep: models advance in lock step, their prompts go to the engine together, the answers to folders."""
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from popsim.engines import Engine, load_engine
+from popsim.engines.baseline import uncalibrated
+from popsim.engines.journal import Journal, Journaled
+from popsim.errors import RunError
+from popsim.evaluate import compare_with_reference
+from popsim.model import Respondent
+from popsim.scenario import Point, Scenario, scenario_hash, single, to_plain
+from popsim.study.ask import ProgressCallback, ask
+from popsim.study.cell import Cell, Shared, start
+from popsim.study.folder import (
+    JOURNAL,
+    Run,
+    claim,
+    first_difference,
+    load_run,
+    locked,
+    versions,
+    write_manifest,
+    write_table,
+)
+
+
+def run(
+    scenario: Scenario,
+    out: str | Path | None = None,
+    *,
+    engine: Engine | None = None,
+    respondent: type[Respondent] = Respondent,
+    progress: ProgressCallback | None = None,
+) -> Run:
+    """Field a study and write its Run folder; called again on the same folder it continues where it stopped.
+
+    Args:
+        scenario: The study; what it says under ``sweep`` is not read.
+        out: The folder; ``runs/NAME-HASH`` unless given, so that the same study finds its folder again.
+        engine: Who answers; made from ``scenario.engine`` unless given.
+        respondent: The class of the agents.
+        progress: Told after every reply.
+
+    Raises:
+        RunError: The folder belongs to another study or process, or more answers failed than the scenario allows.
+
+    Example:
+        >>> import tempfile
+        >>> from popsim.scenario import load_scenario
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     len(run(load_scenario("oil_price_fall", {"size": 10}), folder).people)
+        10
+    """
+    scenario = single(scenario)
+    engine = engine or load_engine(scenario.engine.spec, **scenario.engine.options)
+    identity = _identity(scenario, engine, respondent)
+    folder = Path(out) if out is not None else default_folder(scenario, identity)
+    with locked(folder):
+        if claim(folder, identity) != "complete":
+            manifest = {"state": "running", "identity": identity, "started": _now(), "engine": _about(engine)}
+            write_manifest(folder, manifest)
+            cell = start(scenario, folder, engine.reads, respondent, Shared(), manifest)
+            with _asking(engine, folder) as asking:
+                _field([cell], asking, progress)
+    return _checked(load_run(folder), scenario)
+
+
+def sweep(
+    points: Sequence[Point],
+    replicates: int,
+    out: str | Path,
+    *,
+    respondent: type[Respondent] = Respondent,
+    progress: ProgressCallback | None = None,
+) -> pd.DataFrame:
+    """Field every point of a sweep in every replicate, pooled into shared engine calls.
+
+    Args:
+        points: From `popsim.scenario.sweep_points`.
+        replicates: How often each point is repeated; replicate ``r`` has the same seeds at every point.
+        out: The folder; it gets one Run folder per point and replicate, and ``answers.parquet`` on top.
+        respondent: The class of the agents.
+        progress: Told after every reply.
+
+    Returns:
+        All answers, with a column per swept path.
+
+    Raises:
+        RunError: The folder belongs to another study or process.
+    """
+    folder = Path(out)
+    by_engine: dict[str, list[Point]] = {}
+    for point in points:
+        by_engine.setdefault(point.scenario.engine.model_dump_json(), []).append(point)
+    engines = {
+        key: load_engine(p[0].scenario.engine.spec, **p[0].scenario.engine.options) for key, p in by_engine.items()
+    }
+    first = points[0].scenario
+    identity = {
+        **_identity(first, engines[first.engine.model_dump_json()], respondent),
+        "engine": sorted(engine.fingerprint for engine in engines.values()),
+        "points": [{"values": _plain(point.values), "sha": scenario_hash(point.scenario)} for point in points],
+        "replicates": replicates,
+    }
+    with locked(folder):
+        if claim(folder, identity) != "complete":
+            started = time.monotonic()
+            manifest: dict[str, Any] = {"state": "running", "identity": identity, "started": _now(), "counts": {}}
+            if len(engines) == 1:
+                manifest["engine"] = _about(engines[first.engine.model_dump_json()])
+            write_manifest(folder, manifest)
+            shared = Shared()
+            for key, mine in by_engine.items():
+                cells = [
+                    _sweep_cell(point, replicate, folder, engines[key], respondent, shared)
+                    for replicate in range(replicates)
+                    for point in mine
+                ]
+                with _asking(engines[key], folder) as asking:
+                    _field(cells, asking, progress)
+                    prompts = sum(cell.manifest["counts"]["prompts"] for cell in cells)
+                    manifest["counts"][engines[key].fingerprint] = {"prompts": prompts, **_engine_counts(asking)}
+            answers = pd.concat(_swept_answers(folder, point, r) for point in points for r in range(replicates))
+            write_table(folder, "answers", answers)
+            manifest |= {"state": "complete", "seconds": round(time.monotonic() - started, 3), "versions": versions()}
+            write_manifest(folder, manifest)
+    return pd.read_parquet(folder / "answers.parquet")
+
+
+def compare(*runs: Run) -> pd.DataFrame:
+    """Set the answers of runs beside the published human figures that their questionnaire carries.
+
+    Args:
+        runs: Complete runs of one questionnaire; the arms may be spread over several.
+
+    Returns:
+        A row per published figure; see `popsim.evaluate.compare_with_reference`.
+
+    Raises:
+        RunError: The runs differ in their questionnaire, or one is not complete.
+    """
+    for one in runs:
+        if one.manifest["state"] != "complete":
+            raise RunError(
+                f"{one.path}: is {one.manifest['state']}, not complete; run the same command again to finish it"
+            )
+        difference = first_difference(
+            runs[0].scenario.questionnaire.model_dump(), one.scenario.questionnaire.model_dump()
+        )
+        if difference:
+            raise RunError(f"{one.path}: has another questionnaire than {runs[0].path}: {difference[0]} differs")
+    answers = pd.concat([one.answers.assign(replicate=k) for k, one in enumerate(runs)], ignore_index=True)
+    return compare_with_reference(answers, runs[0].scenario.questionnaire)
+
+
+def default_folder(scenario: Scenario, identity: object) -> Path:
+    """Name the folder of a study by its content."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return Path("runs") / f"{scenario.name}-{digest[:8]}"
+
+
+def cell_folder(folder: Path, point: Point, replicate: int) -> Path:
+    """Name the Run folder of one point and replicate of a sweep."""
+    return folder / f"point{point.number:03d}-replicate{replicate}"
+
+
+def _sweep_cell(
+    point: Point, replicate: int, folder: Path, engine: Engine, respondent: type[Respondent], shared: Shared
+) -> Cell:
+    scenario = point.scenario.replicate(replicate)
+    manifest = {
+        "state": "running",
+        "identity": _identity(scenario, engine, respondent),
+        "started": _now(),
+        "engine": _about(engine),
+        "sweep": {"point": point.number, "values": _plain(point.values), "replicate": replicate},
+    }
+    path = cell_folder(folder, point, replicate)
+    write_manifest(path, manifest)
+    return start(scenario, path, engine.reads, respondent, shared, manifest, replicate)
+
+
+def _field(cells: Sequence[Cell], engine: Engine, progress: ProgressCallback | None) -> None:
+    """Advance all cells wave by wave; whatever they ask in the same round goes to the engine together."""
+    started = time.monotonic()
+    active = list(cells)
+    while active:
+        ask([cell.round for cell in active], engine, [cell.take for cell in active], progress)
+        still = [cell for cell in active if cell.next_round()]
+        for cell in active:
+            if cell not in still:
+                counts = _engine_counts(engine) if len(cells) == 1 else {}
+                cell.finish(counts, _closing(cell, engine, time.monotonic() - started))
+        active = still
+
+
+def _closing(cell: Cell, engine: Engine, seconds: float) -> dict[str, Any]:
+    """Say in a cell's manifest how it went."""
+    scenario = cell.model.scenario
+    names = {
+        name
+        for shown in cell.model.questionnaires
+        for name in uncalibrated(tuple(vignette.model_dump() for vignette in shown.vignettes))
+    }
+    return {
+        "uncalibrated": sorted(names) if engine.reads == "facts" else [],
+        "population_fit": cell.model.people.attrs.get("fit", {}),
+        "priors_scope": scenario.priors.scope,
+        "seconds": round(seconds, 3),
+        "versions": {**versions(), "python": platform.python_version()},
+    }
+
+
+@contextmanager
+def _asking(engine: Engine, folder: Path) -> Iterator[Engine]:
+    """Put the folder's journal before an engine that reads text; facts cost nothing to answer again."""
+    if engine.reads == "facts":
+        yield engine
+        return
+    with Journal(folder / JOURNAL) as journal:
+        yield Journaled(engine, journal)
+
+
+def _engine_counts(engine: Engine) -> dict[str, int | None]:
+    names = ("asked", "from_journal", "distinct")
+    return {name: getattr(engine, name, None) for name in names}
+
+
+def _about(engine: Engine) -> dict[str, str]:
+    return {name: getattr(engine, name) for name in ("fingerprint", "reads", "reproducible", "notice")}
+
+
+def _identity(scenario: Scenario, engine: Engine, respondent: type[Respondent]) -> dict[str, Any]:
+    """Everything that decides the answers, as plain data."""
+    return {
+        "popsim": versions()["popsim"],
+        "engine": engine.fingerprint,
+        "respondent": f"{respondent.__module__}:{respondent.__qualname__}",
+        "scenario": to_plain(scenario),
+    }
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return plain
+
+
+def _swept_answers(folder: Path, point: Point, replicate: int) -> pd.DataFrame:
+    answers = load_run(cell_folder(folder, point, replicate)).answers
+    return answers.assign(
+        **{path: str(value) if isinstance(value, dict | list) else value for path, value in point.values.items()}
+    )
+
+
+def _checked(done: Run, scenario: Scenario) -> Run:
+    share = done.manifest["failures"]["share"]
+    if share > scenario.max_failures:
+        raise RunError(
+            f"{done.path}: {share:.1%} of the answers failed, and the scenario allows {scenario.max_failures:.1%}; "
+            "the tables are complete, manifest.json counts the failures by arm"
+        )
+    return done
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

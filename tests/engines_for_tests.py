@@ -1,0 +1,59 @@
+"""Engines that answer by rule, for tests of what stands around an engine."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from popsim.engines import Prompt, Reply
+
+GOOD = {
+    "Unemployment_rate_Scenario_1": "4.0%",
+    "Inflation_rate_Scenario_1": "1.6%",
+    "Unemployment_rate_Scenario_2": "3.9%",
+    "Inflation_rate_Scenario_2": "1.2%",
+    "Main_considerations_Scenario_2": "Cheaper petrol.",
+}
+
+
+def in_parts(answers: dict[str, str]) -> str:
+    said = json.dumps(answers)
+    return f"<recall>\nme\n</recall>\n<reasoning>\nso\n</reasoning>\n<final_answer>\n{said}\n</final_answer>"
+
+
+class Seeded:
+    """Answers the oil questionnaire with numbers that depend on the seed alone, and remembers its prompts."""
+
+    fingerprint = "seeded/1"
+    reads = "text"
+    reproducible = "exact"
+    notice = "Made up by a test."
+
+    def __init__(self) -> None:
+        self.seen: list[Prompt] = []
+
+    def text(self, prompt: Prompt) -> str:
+        inflation = 1 + prompt.seed % 500 / 100
+        return in_parts(GOOD | {"Inflation_rate_Scenario_2": f"{inflation:.2f}%"})
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
+        for position in reversed(range(len(prompts))):
+            prompt = prompts[position]
+            self.seen.append(prompt)
+            yield position, Reply(self.text(prompt), "stop", 10, 5)
+
+
+class Stubborn(Seeded):
+    """Is unreadable for a prompt whose seed is divisible by three."""
+
+    fingerprint = "stubborn/1"
+
+    def text(self, prompt: Prompt) -> str:
+        return "I would rather talk about the weather." if prompt.seed % 3 == 0 else super().text(prompt)
+
+
+class Silent(Seeded):
+    """Is never readable."""
+
+    fingerprint = "silent/1"
+
+    def text(self, prompt: Prompt) -> str:
+        return "..."

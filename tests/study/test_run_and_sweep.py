@@ -1,0 +1,278 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from engines_for_tests import Seeded, Silent, Stubborn
+from pandas.testing import assert_frame_equal
+
+import popsim
+from popsim.engines import load_engine
+from popsim.errors import RunError
+from popsim.study.ask import Pooled
+
+COLUMNS = {
+    "answers": "replicate person wave group arm vignette position question draw value label status",
+    "distributions": "replicate person wave vignette question draw value probability",
+    "replies": "person wave round draw attempt recall reasoning text error prompt_tokens completion_tokens status "
+    "first_status prompt_sha",
+    "heard": "person item step told_by",
+    "states": "person wave step items_heard",
+    "assignment": "person group arm",
+}
+TABLES = [*COLUMNS, "people"]
+
+
+def oil(**overrides):
+    return popsim.load_scenario("oil_price_fall", {"size": 20, **overrides})
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    """A study in two waves with news and both arms."""
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "two_waves",
+                "title": "Two waves",
+                "population": "us_adults_2018",
+                "size": 30,
+                "seed": 5,
+                "questionnaire": "oil_price",
+                "arms": {"fall": {"share": 2}, "rise": {}},
+                "network": {"kind": "follow", "mean_degree": 4},
+                "news": [{"name": "spill", "text": "A spill.", "source": "radio", "reach": 0.3, "passed_on": 0.5}],
+                "waves": [0, 2],
+                "sweep": {"people.confidence": ["weak", "moderate", "strong"], "news.0.reach": [0.1, 0.9]},
+                "replicates": 2,
+            }
+        )
+    )
+    return path
+
+
+def same_tables(one, other):
+    for name in TABLES:
+        assert_frame_equal(getattr(one, name), getattr(other, name))
+    assert (one.follows != other.follows).nnz == 0
+
+
+def test_a_run_writes_every_file_with_its_columns(study_file):
+    run = popsim.run(popsim.load_scenario(study_file), "out")
+    for name, columns in COLUMNS.items():
+        assert list(getattr(run, name).columns) == columns.split()
+    assert len(run.answers) == 30 * 5 * 2
+    assert len(run.people) == 30
+    assert run.follows.shape == (30, 30)
+    assert run.manifest["state"] == "complete"
+    assert run.manifest["counts"]["prompts"] == 60
+    assert run.assignment["arm"].value_counts().to_dict() == {"fall": 20, "rise": 10}
+
+
+def test_the_same_seed_gives_the_same_tables_and_another_does_not(study_file):
+    first, again, other = (
+        popsim.run(popsim.load_scenario(study_file, {"seed": seed}), out)
+        for seed, out in ((5, "a"), (5, "b"), (6, "c"))
+    )
+    same_tables(first, again)
+    assert not first.answers["value"].equals(other.answers["value"])
+
+
+def test_news_spreads_between_waves_and_only_to_followers(study_file):
+    run = popsim.run(popsim.load_scenario(study_file), "out")
+    heard = run.heard
+    told = heard[heard["told_by"].notna()]
+    assert len(told) > 0
+    step_of = heard.set_index("person")["step"]
+    for row in told.itertuples():
+        assert run.follows[row.person, row.told_by] > 0
+        assert step_of[row.told_by] == row.step - 1
+    by_wave = run.states.groupby("wave")["items_heard"].sum()
+    assert by_wave[0] == (heard["step"] == 0).sum() < by_wave[1] == (heard["step"] <= 2).sum()
+
+
+def test_an_unreadable_reply_is_asked_again_with_another_seed():
+    engine = Stubborn()
+    run = popsim.run(oil(), "out", engine=engine)
+    again = run.replies[run.replies["attempt"] > 0]
+    assert 0 < len(again) < 20
+    assert set(again["first_status"]) == {"unreadable"}
+    assert set(run.replies.loc[run.replies["attempt"] == 0, "first_status"]) == {"ok"}
+    assert len({prompt.seed for prompt in engine.seen}) == len(engine.seen)
+    assert len(engine.seen) == 20 + int(run.replies["attempt"].sum())
+
+
+def test_what_stays_unreadable_is_kept_as_rows_and_counted_by_arm():
+    engine = Silent()
+    run = popsim.run(oil(), "out", engine=engine)
+    assert len(engine.seen) == 20 * 3
+    assert set(run.answers["status"]) == {"unreadable"}
+    assert run.answers["value"].isna().all()
+    assert run.manifest["failures"] == {
+        "answers": 100,
+        "failed": 100,
+        "share": 1.0,
+        "by_status": {"unreadable": {"fall": 100}},
+    }
+
+
+def test_too_many_failures_fail_the_run_but_keep_its_tables():
+    with pytest.raises(RunError, match=r"100.0% of the answers failed.*allows 5.0%"):
+        popsim.run(oil(max_failures=0.05), "out", engine=Silent())
+    assert len(popsim.load_run("out").answers) == 100
+
+
+def test_a_finished_run_asks_nobody():
+    popsim.run(oil(), "out", engine=Seeded())
+    engine = Seeded()
+    popsim.run(oil(), "out", engine=engine)
+    assert engine.seen == []
+
+
+def test_an_interrupted_run_goes_on_without_asking_stored_prompts_again(study_file):
+    class Dies(Seeded):
+        def answer(self, prompts):
+            for k, pair in enumerate(super().answer(prompts)):
+                if k == 13:
+                    raise KeyboardInterrupt
+                yield pair
+
+    scenario = popsim.load_scenario(study_file)
+    dying = Dies()
+    with pytest.raises(KeyboardInterrupt):
+        popsim.run(scenario, "out", engine=dying)
+    assert popsim.load_run("out").manifest["state"] == "running"
+    engine = Seeded()
+    run = popsim.run(scenario, "out", engine=engine)
+    stored = {prompt.seed for prompt in dying.seen[:13]}
+    assert stored.isdisjoint({prompt.seed for prompt in engine.seen})
+    assert run.manifest["counts"]["from_journal"] == 13
+    same_tables(run, popsim.run(scenario, "unbroken", engine=Seeded()))
+
+
+def test_replay_gives_the_tables_without_the_engine(study_file):
+    scenario = popsim.load_scenario(study_file)
+    original = popsim.run(scenario, "out", engine=Stubborn())
+    replayed = popsim.run(scenario, "again", engine=load_engine("replay:out"))
+    same_tables(original, replayed)
+
+
+def test_a_folder_of_another_study_is_refused_and_the_difference_named():
+    popsim.run(oil(), "out", engine=Seeded())
+    before = {path: path.read_bytes() for path in popsim.load_run("out").path.iterdir()}
+    with pytest.raises(RunError, match=r"scenario\.size is 20 there and 21 here"):
+        popsim.run(oil(size=21), "out", engine=Seeded())
+    with pytest.raises(RunError, match=r"engine is \"seeded/1\" there and \"silent/1\" here"):
+        popsim.run(oil(), "out", engine=Silent())
+    assert before == {path: path.read_bytes() for path in popsim.load_run("out").path.iterdir()}
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.docx").write_text("precious")
+    with pytest.raises(RunError, match=r"not empty \(thesis.docx\)"):
+        popsim.run(oil(), "out", engine=Seeded())
+
+
+def test_two_processes_cannot_write_one_folder(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import time; from pathlib import Path; from popsim.study.folder import locked\n"
+         "with locked(Path('out')): print('held', flush=True); time.sleep(60)"],
+        stdout=subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(RunError, match="another popsim is writing this folder"):
+            popsim.run(oil(), "out", engine=Seeded())
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    assert popsim.run(oil(), "out", engine=Seeded()).manifest["state"] == "complete"
+
+
+def test_a_pooled_sweep_gives_the_rows_of_its_points_run_one_by_one(study_file):
+    points = list(popsim.sweep_points(study_file))
+    assert len(points) == 6
+    pooled = popsim.sweep(points, 2, "sweep")
+    parts = []
+    for point in points:
+        for replicate in range(2):
+            run = popsim.run(point.scenario.replicate(replicate), f"single/{point.number}-{replicate}")
+            parts.append(run.answers.assign(replicate=replicate, **point.values))
+    single = pd.concat(parts, ignore_index=True)
+    assert_frame_equal(pooled, single, check_dtype=False, check_categorical=False)
+    assert len(pooled) == 6 * 2 * 30 * 5 * 2
+
+
+def test_a_sweep_shares_people_asks_each_distinct_prompt_once_and_says_so(study_file):
+    scenario = yaml.safe_load(study_file.read_text())
+    scenario |= {
+        "engine": "engines_for_tests:Seeded",
+        "sweep": {"attempts": [2, 3], "people.confidence": ["weak", "strong"]},
+    }
+    scenario["replicates"] = 1
+    study_file.write_text(yaml.safe_dump(scenario))
+    points = list(popsim.sweep_points(study_file))
+    popsim.sweep(points, 1, "sweep")
+    manifest = json.loads(Path("sweep/manifest.json").read_text())
+    counts = manifest["counts"]["seeded/1"]
+    # The number of attempts changes no prompt, so half of the prompts are asked once for two points.
+    assert counts == {"prompts": 240, "asked": 120, "from_journal": 0, "distinct": 120}
+    folders = [Path(f"sweep/point{k:03d}-replicate0") for k in range(4)]
+    assert len({(folder / "people.parquet").stat().st_ino for folder in folders}) == 2
+
+
+def test_pooled_prompts_are_found_again():
+    class Fake(list):
+        pass
+
+    pool = Pooled([Fake("ab"), Fake(""), Fake("cde")])
+    assert [pool[i] for i in range(len(pool))] == list("abcde") == list(pool)
+    assert [pool.locate(i) for i in range(5)] == [(0, 0), (0, 1), (2, 0), (2, 1), (2, 2)]
+
+
+SLOW_RUN = """
+import sys, popsim
+from popsim.engines import load_engine
+scenario = popsim.load_scenario("oil_price_fall", {"size": 40, "sampling.max_tokens": 24, "attempts": 2})
+popsim.run(scenario, sys.argv[2], engine=load_engine("transformers:" + sys.argv[1], batch_size=4))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_ten_times_gives_the_table_of_an_unbroken_one(tmp_path):
+    from tiny import make_tiny_checkpoint
+
+    make_tiny_checkpoint(tmp_path / "model")
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_RUN, "model", "unbroken"], cwd=tmp_path, capture_output=True, text=True
+    )
+    seconds = time.monotonic() - start
+    assert done.returncode == 0, done.stderr
+    kills = 0
+    for attempt in range(60):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLOW_RUN, "model", "broken"], cwd=tmp_path, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(timeout=seconds * (0.55 + 0.04 * (attempt % 10)) if kills < 10 else 300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+            continue
+        break
+    assert process.returncode == 0
+    unbroken, broken = popsim.load_run(tmp_path / "unbroken"), popsim.load_run(tmp_path / "broken")
+    same_tables(unbroken, broken)
+    counts = broken.manifest["counts"]
+    assert kills > 0
+    assert counts["from_journal"] > 0
+    assert counts["asked"] + counts["from_journal"] == unbroken.manifest["counts"]["asked"]
