@@ -284,7 +284,8 @@ def _progress_bar() -> Iterator[Any]:
     task = bar.add_task("answers", total=None, failed=0, rate=0.0)
 
     def tell(state: Any) -> None:
-        bar.start()
+        if not bar.live.is_started:
+            bar.start()
         if state.replies % 64 == 1 or state.settled == state.total:
             elapsed = bar.tasks[0].elapsed or 0.0
             rate = state.replies / elapsed if elapsed else 0.0
@@ -293,11 +294,11 @@ def _progress_bar() -> Iterator[Any]:
     try:
         yield tell
     except KeyboardInterrupt:
-        bar.stop()
         err.print("popsim: interrupted; every answer so far is stored, the same command goes on from here")
         sys.exit(130)
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
 
 
 def _print_run(done: Any) -> None:

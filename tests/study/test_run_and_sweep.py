@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -235,44 +234,3 @@ def test_pooled_prompts_are_found_again():
     pool = Pooled([Fake("ab"), Fake(""), Fake("cde")])
     assert [pool[i] for i in range(len(pool))] == list("abcde") == list(pool)
     assert [pool.locate(i) for i in range(5)] == [(0, 0), (0, 1), (2, 0), (2, 1), (2, 2)]
-
-
-SLOW_RUN = """
-import sys, popsim
-from popsim.engines import load_engine
-scenario = popsim.load_scenario("oil_price_fall", {"size": 40, "sampling.max_tokens": 24, "attempts": 2})
-popsim.run(scenario, sys.argv[2], engine=load_engine("transformers:" + sys.argv[1], batch_size=4))
-"""
-
-
-@pytest.mark.slow
-def test_a_run_killed_ten_times_gives_the_table_of_an_unbroken_one(tmp_path):
-    from tiny import make_tiny_checkpoint
-
-    make_tiny_checkpoint(tmp_path / "model")
-    start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", SLOW_RUN, "model", "unbroken"], cwd=tmp_path, capture_output=True, text=True
-    )
-    seconds = time.monotonic() - start
-    assert done.returncode == 0, done.stderr
-    kills = 0
-    for attempt in range(60):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SLOW_RUN, "model", "broken"], cwd=tmp_path, stderr=subprocess.DEVNULL
-        )
-        try:
-            process.wait(timeout=seconds * (0.55 + 0.04 * (attempt % 10)) if kills < 10 else 300)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
-            continue
-        break
-    assert process.returncode == 0
-    unbroken, broken = popsim.load_run(tmp_path / "unbroken"), popsim.load_run(tmp_path / "broken")
-    same_tables(unbroken, broken)
-    counts = broken.manifest["counts"]
-    assert kills > 0
-    assert counts["from_journal"] > 0
-    assert counts["asked"] + counts["from_journal"] == unbroken.manifest["counts"]["asked"]
