@@ -34,7 +34,7 @@ vignettes:
   - name: prices
     pages:
       - questions:
-          - {name: prices, kind: choice, text: Where will prices go?, options: [Up, Same, Down]}
+          - {name: prices, kind: choice, text: "Where will prices go?", options: [Up, Same, Down]}
 """
 SCENARIO = """\
 name: one_question

@@ -22,7 +22,7 @@ from popsim.network import build_network, feed, first_hearers, followers, spread
 from popsim.population import Words, sample_people
 from popsim.prompts import Prepared, load_layout, load_template, prepare
 from popsim.scenario import Scenario
-from popsim.survey import Questionnaire, Reading, read_reply
+from popsim.survey import Reading, read_reply
 
 Readings = Sequence[Reading]
 
@@ -170,6 +170,8 @@ class Round(Sequence[Prompt]):
         self.person = np.repeat(np.arange(len(model.people)), scenario.draws)
         self.draw = np.tile(np.arange(scenario.draws), len(model.people))
         self.arm = model.arm[self.person]
+        self._seeds = self._seed(slice(None), 0)
+        self._questions = tuple(shown.questions for shown in model.questionnaires)
         self._sampling = scenario.sampling.wire
         self._modules = scenario.modules.on
         self._prepared = _prepare(model) if model.reads == "text" else ()
@@ -221,18 +223,17 @@ class Round(Sequence[Prompt]):
 
     def seed(self, i: int, attempt: int = 0) -> int:
         """Give a prompt's seed, a function of run, person, wave, round, draw and attempt alone."""
-        counters = (self.model.scenario.seed, self.person[i], self.wave, self.number, self.draw[i], attempt)
-        return int(streams.hashed(streams.stream("prompt"), *counters) >> np.uint64(1))
+        return int(self._seed(i, attempt) if attempt else self._seeds[i])
 
-    def questionnaire(self, i: int) -> Questionnaire:
-        """Give the questionnaire that a prompt puts."""
-        return self.model.questionnaires[int(self.arm[i])]
+    def _seed(self, i: int | slice, attempt: int) -> NDArray[np.uint64]:
+        counters = (self.model.scenario.seed, self.person[i], self.wave, self.number, self.draw[i], attempt)
+        return np.asarray(streams.hashed(streams.stream("prompt"), *counters) >> np.uint64(1))
 
     def read(self, i: int, reply: Reply) -> Reading:
         """Read the reply to a prompt."""
         return read_reply(
             reply.text,
-            self.questionnaire(i).questions,
+            self._questions[self.arm[i]],
             reasoning=self.model.scenario.prompt.reasoning,
             finish=reply.finish,
             error=reply.error,

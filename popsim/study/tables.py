@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from popsim.engines import Prompt
 from popsim.model import PopulationModel, Round
 from popsim.scenario import Scenario
 from popsim.study.ask import LEGAL, Asked
@@ -84,7 +83,7 @@ def replies_table(asked: Round, settled: Sequence[Asked]) -> pd.DataFrame:
             "completion_tokens": np.array([one.reply.completion_tokens for one in settled], dtype=np.int32),
             "status": _statuses([one.reading.status for one in settled]),
             "first_status": _statuses([one.first_status for one in settled]),
-            "prompt_sha": pd.array([_sha(asked[one.position]) for one in settled], dtype="str"),
+            "prompt_sha": pd.array(_shas(asked, settled), dtype="str"),
         }
     )
 
@@ -188,7 +187,9 @@ def _statuses(statuses: Sequence[Status]) -> Any:
     return _coded([_CODE[status] for status in statuses], STATUSES)
 
 
-def _sha(prompt: Prompt) -> str | None:
-    if not prompt.messages:
-        return None
-    return hashlib.sha256("\n".join(f"{role}: {text}" for role, text in prompt.messages).encode()).hexdigest()
+def _shas(asked: Round, settled: Sequence[Asked]) -> list[str | None]:
+    """Name the text of each prompt by its SHA-256; an engine that reads facts was sent none."""
+    if asked.model.reads == "facts":
+        return [None] * len(settled)
+    texts = ("\n".join(f"{role}: {text}" for role, text in asked[one.position].messages) for one in settled)
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]

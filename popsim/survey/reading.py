@@ -180,10 +180,15 @@ def _without_value(question: Question, status: Status, words: str = "") -> tuple
 _NUMBER = re.compile(r"[+-]?([1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?")
 
 
+@lru_cache(maxsize=256)
+def _unit_words(unit: str) -> tuple[str, ...]:
+    word = narrow(unit).strip().casefold()
+    return ("%", "percent", "per cent") if word == "%" else (word,)
+
+
 def _without_unit(text: str, unit: str) -> str:
     """Take the unit away from behind or, after the sign, from before a number."""
-    word = narrow(unit).strip().casefold()
-    for known in ("%", "percent", "per cent") if word == "%" else (word,):
+    for known in _unit_words(unit):
         if text.endswith(known):
             return text.removesuffix(known).rstrip()
         sign = text[:1] if text[:1] in ("-", "+") else ""
