@@ -44,6 +44,24 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+def read_text(path: Path, error: type[PopsimError]) -> str:
+    """Read a text file.
+
+    Args:
+        path: The file, in UTF-8.
+        error: What to raise.
+
+    Raises:
+        PopsimError: Of the kind asked for: no such file, or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: cannot be read as UTF-8 text: {problem}") from None
+
+
 def read_yaml(path: Path, error: type[PopsimError]) -> dict[str, Any]:
     """Read a YAML mapping without executing anything in it.
 
@@ -54,12 +72,7 @@ def read_yaml(path: Path, error: type[PopsimError]) -> dict[str, Any]:
     Raises:
         PopsimError: Of the kind asked for: no such file, not UTF-8, not YAML, a tag, a key twice, not a mapping.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"{path}: cannot be read as UTF-8 text: {problem}") from None
+    text = read_text(path, error)
     try:
         data = yaml.load(text, _Loader)
     except RecursionError:

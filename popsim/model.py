@@ -298,7 +298,9 @@ def _prepare(model: PopulationModel) -> tuple[Prepared, ...]:
     settings, language = scenario.prompt, scenario.questionnaire.language
     layout = load_layout(settings.layout, language)
     if settings.template is not None:
-        layout = load_template(settings.template, layout, tuple(model.words.columns))
+        layout = load_template(
+            settings.template, layout, model.words.columns, f"scenario {scenario.name}: prompt.template"
+        )
     return tuple(
         prepare(
             layout,

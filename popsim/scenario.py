@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from popsim import streams
 from popsim.engines import Sampling
 from popsim.errors import PopsimError, ScenarioError
-from popsim.files import Frozen, find_file, read_yaml, validate
+from popsim.files import Frozen, find_file, read_text, read_yaml, validate
 from popsim.network import NetworkSpec, NoNetwork
 from popsim.population import CONFIDENCE_LEVELS, PopulationSpec, load_population
 from popsim.slots import did_you_mean
@@ -256,9 +256,11 @@ def sweep_points(name: str | Path, overrides: Mapping[str, Any] | None = None) -
         [{}]
     """
     path, data, base = _read(name, overrides)
+    swept = {dotted.partition(".")[0] for dotted in base.sweep}
+    read = {key: getattr(base, key) for key in ("population", "questionnaire") if key not in swept}
     for number, values in enumerate(itertools.product(*base.sweep.values())):
         point = dict(zip(base.sweep, values, strict=True))
-        changed = deepcopy(data)
+        changed = deepcopy(data) | read
         for dotted, value in point.items():
             _put(changed, base, dotted, value, f"{path}: sweep")
         try:
@@ -307,7 +309,7 @@ def _resolve(data: Mapping[str, Any], path: Path) -> Scenario:
 def _read_template(name: str, path: Path) -> str:
     for folder in (path.parent, Path()):
         if (folder / name).is_file():
-            return (folder / name).read_text(encoding="utf-8")
+            return read_text(folder / name, ScenarioError)
     raise ScenarioError(f"{path}: prompt.template: {name}: no such file")
 
 

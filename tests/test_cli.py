@@ -42,6 +42,11 @@ def study(**changes):
     return "study.yaml"
 
 
+def template(text):
+    Path("mine.txt").write_text(text)
+    return study(prompt={"template": "mine.txt"}, engine="engines_for_tests:Seeded")
+
+
 def one_question(**changes):
     question = {"name": "q", "kind": "number", "text": "How much?", "minimum": 0, "maximum": 9} | changes
     return {"name": "s", "topic": "t", "task": "u", "vignettes": [{"name": "v", "pages": [{"questions": [question]}]}]}
@@ -80,6 +85,10 @@ BAD = {
     "waves backwards": (lambda: study(waves=[2, 1]), r"waves: waves must increase, not \[2, 1\]"),
     "missing file": (lambda: "nowhere.yaml", r"nowhere.yaml: no such file"),
     "unknown engine": (lambda: study(engine="basline"), r"engine 'basline' is unknown; did you mean baseline\?"),
+    "misspelt slot in a template": (
+        lambda: template("You are {{agee}} years old."),
+        r"scenario mine: prompt.template: unknown slot \{\{agee\}\}; did you mean \{\{age\}\}\?",
+    ),
     "missing template": (
         lambda: study(prompt={"template": "mine.txt"}),
         r"study.yaml: prompt.template: mine.txt: no such file",

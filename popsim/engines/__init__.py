@@ -47,6 +47,8 @@ ENGINES: dict[str, EngineEntry] = {
 def split_spec(spec: str) -> tuple[str, str, str]:
     """Split ``NAME[:MODEL][@URL]`` at the first colon and the last at-sign that a URL follows.
 
+    A name with a dot is an engine of the user's own, ``package.module:Class``.
+
     Example:
         >>> split_spec("server:qwen2.5:3b@http://localhost:11434/v1")
         ('server', 'qwen2.5:3b', 'http://localhost:11434/v1')
@@ -56,10 +58,10 @@ def split_spec(spec: str) -> tuple[str, str, str]:
     rest, _, url = spec.rpartition("@")
     if "://" not in url:
         rest, url = spec, ""
-    if ":" in rest and rest.split(":", 1)[0] not in ENGINES and ":" in rest.split(":", 1)[1]:
-        module, name, model = (*rest.split(":", 2), "")[:3]
-        return f"{module}:{name}", model, url
     name, _, model = rest.partition(":")
+    if "." in name:
+        attribute, _, model = model.partition(":")
+        name = f"{name}:{attribute}"
     return name, model, url
 
 

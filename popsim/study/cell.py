@@ -1,18 +1,19 @@
 """One point of a sweep in one replicate: its model, the replies it is owed, and its folder."""
 
-import os
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import pandas as pd
-from scipy.sparse import csr_array
 
+from popsim.engines import Engine
 from popsim.model import PopulationModel, Readings, Respondent, Round, draw_graph, draw_people
-from popsim.scenario import Scenario
+from popsim.scenario import Scenario, to_plain
 from popsim.study.ask import Asked
-from popsim.study.folder import write_graph, write_manifest, write_table
+from popsim.study.folder import versions, write_graph, write_manifest, write_table
 from popsim.study.tables import (
     answers_table,
     assignment_table,
@@ -23,32 +24,29 @@ from popsim.study.tables import (
     states_table,
 )
 
-ThingT = TypeVar("ThingT")
-
 
 @dataclass
 class Shared:
-    """People and graphs that several points of a sweep have in common, drawn and stored once."""
+    """People and graphs that several points of a sweep have in common: drawn once, and stored once by hard links."""
 
-    made: dict[tuple[str, ...], tuple[Any, Path]] = field(default_factory=dict)
+    drawn: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, Path] = field(default_factory=dict)
 
-    def get(
-        self, key: tuple[str, ...], path: Path, draw: Callable[[], ThingT], write: Callable[[ThingT], None]
-    ) -> ThingT:
-        """Draw and write a thing, or link the file of an equal one."""
-        if key not in self.made:
-            thing = draw()
-            write(thing)
-            self.made[key] = (thing, path)
-            return thing
-        known, first = self.made[key]
-        path.unlink(missing_ok=True)
-        try:
-            os.link(first, path)
-        except OSError:
-            write(known)
-        found: ThingT = known
-        return found
+    def draw(self, key: str, draw: Callable[[], Any]) -> Any:
+        """Draw a thing, or give the one that was drawn under this key."""
+        if key not in self.drawn:
+            self.drawn[key] = draw()
+        return self.drawn[key]
+
+    def write(self, key: str, path: Path, write: Callable[[], None]) -> None:
+        """Write a thing's file, or link to the file that was written under this key."""
+        if key in self.written:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.hardlink_to(self.written[key])
+                return
+        write()
+        self.written[key] = path
 
 
 @dataclass
@@ -61,22 +59,34 @@ class Cell:
         tables: What earlier rounds gave, by name.
     """
 
-    replicate: int
     folder: Path
+    replicate: int
+    manifest: dict[str, Any]
     model: PopulationModel
     waves: Generator[Round, Readings, None]
     round: Round
-    manifest: dict[str, Any]
-    asked: list[Asked | None]
+    asked: list[Asked | None] = field(default_factory=list)
     tables: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
+
+    def write_start(self, shared: Shared) -> None:
+        """Write what is known before the first answer, the manifest first."""
+        folder, model = self.folder, self.model
+        write_manifest(folder, self.manifest)
+        people = model.people.rename_axis("person").reset_index()
+        who, graph = _keys(model.scenario)
+        shared.write(who, folder / "people.parquet", lambda: write_table(folder, "people", people))
+        shared.write(graph, folder / "follows.npz", lambda: write_graph(folder, model.graph))
+        write_table(folder, "assignment", assignment_table(model))
 
     def take(self, asked: Asked) -> None:
         """Keep a settled prompt until its round is complete."""
+        self.asked = self.asked or [None] * len(self.round)
         self.asked[asked.position] = asked
 
     def next_round(self) -> bool:
         """Write the tables with this round and move the model to the next; says whether there is one."""
         settled = [asked for asked in self.asked if asked is not None]
+        self.asked = []
         new = {
             "answers": answers_table(self.round, settled, self.replicate),
             "distributions": distributions_table(self.round, settled, self.replicate),
@@ -91,7 +101,6 @@ class Cell:
             self.round = self.waves.send([asked.reading for asked in settled])
         except StopIteration:
             return False
-        self.asked = [None] * len(self.round)
         return True
 
     def finish(self, engine_counts: dict[str, int | None], closing: dict[str, Any]) -> None:
@@ -107,28 +116,48 @@ class Cell:
 def start(
     scenario: Scenario,
     folder: Path,
-    reads: Literal["text", "facts"],
+    engine: Engine,
     respondent: type[Respondent],
     shared: Shared,
-    manifest: dict[str, Any],
     replicate: int = 0,
 ) -> Cell:
-    """Draw or share people and graph, write what is known before the first answer, and ask for the first round."""
-    who = scenario.model_dump_json(include={"population", "people", "priors", "size", "seed"})
-    people = shared.get(
-        ("people", who),
-        folder / "people.parquet",
-        lambda: draw_people(scenario),
-        lambda table: write_table(folder, "people", table.rename_axis("person").reset_index()),
-    )
-    graph: csr_array = shared.get(
-        ("follows", who, scenario.network.model_dump_json()),
-        folder / "follows.npz",
-        lambda: draw_graph(scenario, people),
-        lambda made: write_graph(folder, made),
-    )
-    model = PopulationModel(scenario, respondent=respondent, reads=reads, people=people, graph=graph)
-    write_table(folder, "assignment", assignment_table(model))
+    """Draw people and graph, make the model and its first round; nothing is written yet."""
+    who, graph = _keys(scenario)
+    people = shared.draw(who, lambda: draw_people(scenario))
+    follows = shared.draw(graph, lambda: draw_graph(scenario, people))
+    model = PopulationModel(scenario, respondent=respondent, reads=engine.reads, people=people, graph=follows)
     waves = model.waves()
-    first = next(waves)
-    return Cell(replicate, folder, model, waves, first, manifest, [None] * len(first))
+    manifest = {
+        "state": "running",
+        "identity": identity(scenario, engine, respondent),
+        "started": now(),
+        "engine": about(engine),
+        "replicate": replicate,
+    }
+    return Cell(folder, replicate, manifest, model, waves, next(waves))
+
+
+def identity(scenario: Scenario, engine: Engine, respondent: type[Respondent]) -> dict[str, Any]:
+    """Give everything that decides the answers, as plain data."""
+    return {
+        "popsim": versions()["popsim"],
+        "engine": engine.fingerprint,
+        "respondent": f"{respondent.__module__}:{respondent.__qualname__}",
+        "scenario": to_plain(scenario),
+    }
+
+
+def about(engine: Engine) -> dict[str, str]:
+    """Give what a manifest says of an engine."""
+    return {name: getattr(engine, name) for name in ("fingerprint", "reads", "reproducible", "notice")}
+
+
+def now() -> str:
+    """Give the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _keys(scenario: Scenario) -> tuple[str, str]:
+    """Name the people and the graph of a scenario by what they are drawn from."""
+    who = scenario.model_dump_json(include={"population", "people", "priors", "size", "seed"})
+    return f"people {who}", f"follows {scenario.network.model_dump_json()} {who}"

@@ -120,23 +120,32 @@ def load_run(path: str | Path) -> Run:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process alone; a killed process lets go of it.
 
+    A folder in which nothing was written is taken away again.
+
     Raises:
         RunError: Another process holds it, or it cannot be written.
     """
+    lock = folder / "lock"
     try:
+        new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as problem:
         raise RunError(f"{folder}: cannot be written: {problem.strerror}; choose another --out") from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(
-                f"{folder}: another popsim is writing this folder; wait for it or choose another --out"
-            ) from None
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise RunError(
+            f"{folder}: another popsim is writing this folder; wait for it or choose another --out"
+        ) from None
+    try:
         yield
     finally:
+        if [path.name for path in folder.iterdir()] == ["lock"]:
+            lock.unlink()
+            if new:
+                folder.rmdir()
         os.close(handle)
 
 

@@ -1,12 +1,12 @@
 """Run and sweep: models advance in lock step, their prompts go to the engine together, the answers to folders."""
 
 import hashlib
+import itertools
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from popsim.engines.journal import Journal, Journaled
 from popsim.errors import RunError
 from popsim.evaluate import compare_with_reference
 from popsim.model import Respondent
-from popsim.scenario import Point, Scenario, scenario_hash, single, to_plain
+from popsim.scenario import Point, Scenario, scenario_hash, single
 from popsim.study.ask import ProgressCallback, ask
-from popsim.study.cell import Cell, Shared, start
+from popsim.study.cell import Cell, Shared, about, identity, now, start
 from popsim.study.folder import (
     JOURNAL,
     Run,
@@ -63,13 +63,13 @@ def run(
     """
     scenario = single(scenario)
     engine = engine or load_engine(scenario.engine.spec, **scenario.engine.options)
-    identity = _identity(scenario, engine, respondent)
-    folder = Path(out) if out is not None else default_folder(scenario, identity)
+    who = identity(scenario, engine, respondent)
+    folder = Path(out) if out is not None else default_folder(scenario, who)
     with locked(folder):
-        if claim(folder, identity) != "complete":
-            manifest = {"state": "running", "identity": identity, "started": _now(), "engine": _about(engine)}
-            write_manifest(folder, manifest)
-            cell = start(scenario, folder, engine.reads, respondent, Shared(), manifest)
+        if claim(folder, who) != "complete":
+            shared = Shared()
+            cell = start(scenario, folder, engine, respondent, shared)
+            cell.write_start(shared)
             with _asking(engine, folder) as asking:
                 _field([cell], asking, progress)
     return _checked(load_run(folder), scenario)
@@ -99,39 +99,46 @@ def sweep(
         RunError: The folder belongs to another study or process.
     """
     folder = Path(out)
-    by_engine: dict[str, list[Point]] = {}
-    for point in points:
-        by_engine.setdefault(point.scenario.engine.model_dump_json(), []).append(point)
     engines = {
-        key: load_engine(p[0].scenario.engine.spec, **p[0].scenario.engine.options) for key, p in by_engine.items()
+        key: load_engine(settings.spec, **settings.options)
+        for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
     }
     first = points[0].scenario
-    identity = {
-        **_identity(first, engines[first.engine.model_dump_json()], respondent),
+    what = {
+        **identity(first, engines[_engine_key(first)], respondent),
         "engine": sorted(engine.fingerprint for engine in engines.values()),
         "points": [{"values": _plain(point.values), "sha": scenario_hash(point.scenario)} for point in points],
         "replicates": replicates,
     }
     with locked(folder):
-        if claim(folder, identity) != "complete":
-            started = time.monotonic()
-            manifest: dict[str, Any] = {"state": "running", "identity": identity, "started": _now(), "counts": {}}
-            if len(engines) == 1:
-                manifest["engine"] = _about(engines[first.engine.model_dump_json()])
-            write_manifest(folder, manifest)
+        if claim(folder, what) != "complete":
             shared = Shared()
-            for key, mine in by_engine.items():
-                cells = [
-                    _sweep_cell(point, replicate, folder, engines[key], respondent, shared)
-                    for replicate in range(replicates)
-                    for point in mine
-                ]
-                with _asking(engines[key], folder) as asking:
-                    _field(cells, asking, progress)
-                    prompts = sum(cell.manifest["counts"]["prompts"] for cell in cells)
-                    manifest["counts"][engines[key].fingerprint] = {"prompts": prompts, **_engine_counts(asking)}
-            answers = pd.concat(_swept_answers(folder, point, r) for point in points for r in range(replicates))
-            write_table(folder, "answers", answers)
+            cells = {
+                (point.number, replicate): start(
+                    point.scenario.replicate(replicate),
+                    folder / f"point{point.number:03d}-replicate{replicate}",
+                    engines[_engine_key(point.scenario)],
+                    respondent,
+                    shared,
+                    replicate,
+                )
+                for point, replicate in itertools.product(points, range(replicates))
+            }
+            manifest: dict[str, Any] = {"state": "running", "identity": what, "started": now()}
+            if len(engines) == 1:
+                manifest["engine"] = about(engines[_engine_key(first)])
+            write_manifest(folder, manifest)
+            started = time.monotonic()
+            for cell in cells.values():
+                cell.write_start(shared)
+            manifest["counts"] = {}
+            for key, engine in engines.items():
+                mine = [cell for cell in cells.values() if _engine_key(cell.model.scenario) == key]
+                with _asking(engine, folder) as asking:
+                    _field(mine, asking, progress)
+                    prompts = sum(cell.manifest["counts"]["prompts"] for cell in mine)
+                    manifest["counts"][engine.fingerprint] = {"prompts": prompts, **_engine_counts(asking)}
+            write_table(folder, "answers", _swept_answers(points, cells))
             manifest |= {"state": "complete", "seconds": round(time.monotonic() - started, 3), "versions": versions()}
             write_manifest(folder, manifest)
     return pd.read_parquet(folder / "answers.parquet")
@@ -169,25 +176,8 @@ def default_folder(scenario: Scenario, identity: object) -> Path:
     return Path("runs") / f"{scenario.name}-{digest[:8]}"
 
 
-def cell_folder(folder: Path, point: Point, replicate: int) -> Path:
-    """Name the Run folder of one point and replicate of a sweep."""
-    return folder / f"point{point.number:03d}-replicate{replicate}"
-
-
-def _sweep_cell(
-    point: Point, replicate: int, folder: Path, engine: Engine, respondent: type[Respondent], shared: Shared
-) -> Cell:
-    scenario = point.scenario.replicate(replicate)
-    manifest = {
-        "state": "running",
-        "identity": _identity(scenario, engine, respondent),
-        "started": _now(),
-        "engine": _about(engine),
-        "sweep": {"point": point.number, "values": _plain(point.values), "replicate": replicate},
-    }
-    path = cell_folder(folder, point, replicate)
-    write_manifest(path, manifest)
-    return start(scenario, path, engine.reads, respondent, shared, manifest, replicate)
+def _engine_key(scenario: Scenario) -> str:
+    return scenario.engine.model_dump_json()
 
 
 def _field(cells: Sequence[Cell], engine: Engine, progress: ProgressCallback | None) -> None:
@@ -236,30 +226,18 @@ def _engine_counts(engine: Engine) -> dict[str, int | None]:
     return {name: getattr(engine, name, None) for name in names}
 
 
-def _about(engine: Engine) -> dict[str, str]:
-    return {name: getattr(engine, name) for name in ("fingerprint", "reads", "reproducible", "notice")}
-
-
-def _identity(scenario: Scenario, engine: Engine, respondent: type[Respondent]) -> dict[str, Any]:
-    """Everything that decides the answers, as plain data."""
-    return {
-        "popsim": versions()["popsim"],
-        "engine": engine.fingerprint,
-        "respondent": f"{respondent.__module__}:{respondent.__qualname__}",
-        "scenario": to_plain(scenario),
-    }
-
-
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return plain
 
 
-def _swept_answers(folder: Path, point: Point, replicate: int) -> pd.DataFrame:
-    answers = load_run(cell_folder(folder, point, replicate)).answers
-    return answers.assign(
-        **{path: str(value) if isinstance(value, dict | list) else value for path, value in point.values.items()}
-    )
+def _swept_answers(points: Sequence[Point], cells: Mapping[tuple[int, int], Cell]) -> pd.DataFrame:
+    """Put the answers of all cells under each other, with a column per swept path."""
+    parts = []
+    for (number, _), cell in cells.items():
+        values = {path: str(v) if isinstance(v, dict | list) else v for path, v in points[number].values.items()}
+        parts.append(load_run(cell.folder).answers.assign(**values))
+    return pd.concat(parts)
 
 
 def _checked(done: Run, scenario: Scenario) -> Run:
@@ -270,7 +248,3 @@ def _checked(done: Run, scenario: Scenario) -> Run:
             "the tables are complete, manifest.json counts the failures by arm"
         )
     return done
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
