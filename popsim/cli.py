@@ -338,7 +338,7 @@ def _fit_line(fit: dict[str, Any]) -> str:
 
 def _print_table(frame: Any, title: str) -> None:
     """Print a frame without its empty columns, numbers to the right; wide where no window is narrower."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     shown = frame.loc[:, [bool(frame[column].notna().any() and frame[column].ne("").any()) for column in frame]]
     for column in shown.columns:
         numeric = shown[column].dtype.kind in "if"
@@ -346,6 +346,7 @@ def _print_table(frame: Any, title: str) -> None:
     for row in shown.itertuples(index=False):
         table.add_row(*(_cell(value) for value in row))
     wide = None if sys.stdout.isatty() else 160
+    out.print(f"\n{title}")
     Console(highlight=False, markup=False, emoji=False, width=wide).print(table)
 
 

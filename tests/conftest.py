@@ -1,6 +1,10 @@
-"""Every test works in its own folder."""
+"""Every test works in its own folder, and torch keeps to one thread: two processes share two cores."""
+
+import os
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
