@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from popsim.engines import Prompt, answer_all, load_engine
 from popsim.engines.baseline import Baseline, uncalibrated
-from popsim.engines.scores import LEVEL_SHARES, LEVELS
+from popsim.engines.baseline.scores import LEVEL_SHARES, LEVELS
 from popsim.errors import EngineError
 from popsim.survey.questionnaire import load_questionnaire, set_arm
 

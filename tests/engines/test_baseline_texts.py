@@ -5,8 +5,8 @@ import pytest
 
 from popsim.engines import Prompt, answer_all
 from popsim.engines.baseline import Baseline
-from popsim.engines.scores import LEVEL_SHARES, LEVELS
-from popsim.engines.wording import KINDS, phrases_of
+from popsim.engines.baseline.scores import LEVEL_SHARES, LEVELS
+from popsim.engines.baseline.wording import KINDS, phrases_of
 from popsim.survey.questionnaire import Questionnaire, load_questionnaire, set_arm
 from popsim.survey.reading import read_reply
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from popsim.engines.entropy import fit_number, fit_subsets, max_entropy
-from popsim.engines.moments import (
+from popsim.engines.baseline.entropy import fit_number, fit_subsets, max_entropy
+from popsim.engines.baseline.moments import (
     STEPS,
     ChangeTarget,
     fit_change,
@@ -19,7 +19,7 @@ from popsim.engines.moments import (
     level_pmf,
     trimmed_moments,
 )
-from popsim.engines.scores import HEAPING
+from popsim.engines.baseline.scores import HEAPING
 
 STEPS_IN_HUNDREDTHS = (100, 50, 25, 10, 5, 1)
 N = 1099 / 2

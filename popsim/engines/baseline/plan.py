@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from popsim.engines.draws import Changes, Density, Draw, Level, OneOf, SomeOf, Spec, cumulate
-from popsim.engines.entropy import fit_number, fit_subsets
-from popsim.engines.moments import (
+from popsim.engines.baseline.draws import Changes, Density, Draw, Level, OneOf, SomeOf, Spec, cumulate
+from popsim.engines.baseline.entropy import fit_number, fit_subsets
+from popsim.engines.baseline.moments import (
     ChangeFit,
     ChangeTarget,
     Floats,
@@ -21,7 +21,7 @@ from popsim.engines.moments import (
     joint_table,
     level_pmf,
 )
-from popsim.engines.scores import HEAPING
+from popsim.engines.baseline.scores import HEAPING
 from popsim.errors import EngineError
 
 Made = TypeVar("Made")

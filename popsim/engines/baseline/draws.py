@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from popsim.engines.moments import Floats, Grid, Ints
-from popsim.engines.scores import DENSITY_WIDTH, SIGNAL_SHIFT, Group, Heard
+from popsim.engines.baseline.moments import Floats, Grid, Ints
+from popsim.engines.baseline.scores import DENSITY_WIDTH, SIGNAL_SHIFT, Group, Heard
 
 Spec = Mapping[str, Any]
 """A question, a vignette or a reference as plain data."""

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from popsim.engines.moments import Floats, Ints
+from popsim.engines.baseline.moments import Floats, Ints
 
 _MOST_SUBSETS = 100_000
 

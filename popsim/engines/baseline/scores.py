@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from popsim.engines.moments import Floats, Ints
+from popsim.engines.baseline.moments import Floats, Ints
 from popsim.errors import EngineError
 from popsim.streams import stream, uniform
 
@@ -43,7 +43,7 @@ _HEAPING = np.array(
     ]
 )
 HEAPING = np.vstack([_HEAPING, LEVEL_SHARES @ _HEAPING])
-"""Share of people who round to each of `popsim.engines.moments.STEPS`; the unsure round more."""
+"""Share of people who round to each of `popsim.engines.baseline.moments.STEPS`; the unsure round more."""
 
 DENSITY_WIDTH = np.array([0.30, 0.24, 0.18, 0.14, 0.10, 0.18])
 """Width of a person's density over bins, as a share of the number of bins; the unsure spread theirs."""

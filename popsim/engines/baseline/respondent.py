@@ -1,16 +1,14 @@
-"""The ``baseline`` engine: a statistical respondent fitted to published moments, not a language model."""
+"""The respondent itself: prompts with facts in, replies out."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from popsim.engines.draws import Drawn
-from popsim.engines.plan import Plan, plan_answers, uncalibrated
-from popsim.engines.scores import Group
+from popsim.engines.baseline.draws import Drawn
+from popsim.engines.baseline.plan import Plan, plan_answers
+from popsim.engines.baseline.scores import Group
+from popsim.engines.baseline.wording import Writer
 from popsim.engines.wire import Prompt, Reply
-from popsim.engines.wording import Writer
-
-__all__ = ["Baseline", "uncalibrated"]
 
 _CHUNK = 4096
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
@@ -21,8 +19,8 @@ class Baseline:
 
     The changes of a vignette with a ``reference`` meet its direction shares, means and standard deviations; questions
     with a ``reference`` of their own meet that; all others get a stated default draw (`uncalibrated` names them). A
-    person's priors, traits, confidence and what they heard bend the draw (`popsim.engines.scores`). It never answers
-    "don't know" and never refuses.
+    person's priors, traits, confidence and what they heard bend the draw (`popsim.engines.baseline.scores`). It never
+    answers "don't know" and never refuses.
 
     Example:
         >>> question = {"kind": "number", "name": "rate", "key": "", "minimum": 0, "maximum": 10, "decimals": 1}

@@ -1,6 +1,6 @@
 """How ``baseline`` puts its answers into words: recall, reasoning and considerations, composed from pieces.
 
-The pieces stand in ``baseline.<language>.yaml`` beside this file; a language without a file gets English.
+The pieces stand in ``wording.<language>.yaml`` beside this file; a language without a file gets English.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from popsim.engines.draws import Drawn, Outlook
-from popsim.engines.scores import Group
+from popsim.engines.baseline.draws import Drawn, Outlook
+from popsim.engines.baseline.scores import Group
 from popsim.errors import EngineError
 from popsim.files import Frozen, read_yaml, validate
 from popsim.streams import hashed, stream
@@ -73,7 +73,7 @@ def phrases_of(language: str) -> Phrases:
         ('较弱', '.')
     """
     folder = Path(__file__).parent
-    known = {path.name.split(".")[1]: path for path in folder.glob("baseline.*.yaml")}
+    known = {path.name.split(".")[1]: path for path in folder.glob("wording.*.yaml")}
     path = known.get(language, known["en"])
     return validate(Phrases, read_yaml(path, EngineError), path.name, EngineError)
 
