@@ -84,7 +84,7 @@ def load_engine(spec: str, **options: object) -> Engine:
         entry = ENGINES[name]
         if not entry.installed:
             missing = ", ".join(module for module in entry.modules if find_spec(module) is None)
-            raise EngineError(f"engine {name}: {missing} is not installed; run: pip install 'popsim[{entry.extra}]'")
+            raise EngineError(f"engine {name}: needs {missing}; run: pip install 'popsim[{entry.extra}]'")
         path = entry.path
     elif ":" in name or model:
         path, model = (name, model) if ":" in name else (f"{name}:{model}", "")
