@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import NamedTuple, overload
 
 from popsim.engines import Engine, Prompt, Reply
+from popsim.errors import EngineError
 from popsim.model import Round
 from popsim.survey import Reading, Status
 
@@ -90,6 +91,9 @@ def ask(
         engine: Who answers.
         sinks: One per round; gets each prompt of its round exactly once, when it is settled.
         progress: Told after every reply.
+
+    Raises:
+        EngineError: The engine ended without answering every prompt.
     """
     pool = Pooled(rounds)
     attempts = [one.model.scenario.attempts for one in rounds]
@@ -118,3 +122,6 @@ def ask(
         attempt += 1
         positions = sorted(again)
         prompts = [rounds[which].prompt(i, attempt) for which, i in map(pool.locate, positions)]
+    if state.settled < state.total:
+        lost = state.total - state.settled
+        raise EngineError(f"engine {engine.fingerprint}: ended without a reply to {lost} of {state.total} prompts")

@@ -49,7 +49,7 @@ class Shared:
         self.written[key] = path
 
 
-@dataclass
+@dataclass(eq=False)
 class Cell:
     """A model being fielded.
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from popsim.engines import Engine, load_engine
-from popsim.engines.baseline import uncalibrated
+from popsim.engines.baseline import Baseline, uncalibrated
 from popsim.engines.journal import Journal, Journaled
 from popsim.errors import RunError
 from popsim.evaluate import compare_with_reference
@@ -112,7 +112,7 @@ def sweep(
     }
     with locked(folder):
         if claim(folder, what) != "complete":
-            shared = Shared()
+            shared, started = Shared(), time.monotonic()
             cells = {
                 (point.number, replicate): start(
                     point.scenario.replicate(replicate),
@@ -128,16 +128,9 @@ def sweep(
             if len(engines) == 1:
                 manifest["engine"] = about(engines[_engine_key(first)])
             write_manifest(folder, manifest)
-            started = time.monotonic()
             for cell in cells.values():
                 cell.write_start(shared)
-            manifest["counts"] = {}
-            for key, engine in engines.items():
-                mine = [cell for cell in cells.values() if _engine_key(cell.model.scenario) == key]
-                with _asking(engine, folder) as asking:
-                    _field(mine, asking, progress)
-                    prompts = sum(cell.manifest["counts"]["prompts"] for cell in mine)
-                    manifest["counts"][engine.fingerprint] = {"prompts": prompts, **_engine_counts(asking)}
+            manifest["counts"] = _field_by_engine(list(cells.values()), engines, folder, progress)
             write_table(folder, "answers", _swept_answers(points, cells))
             manifest |= {"state": "complete", "seconds": round(time.monotonic() - started, 3), "versions": versions()}
             write_manifest(folder, manifest)
@@ -180,6 +173,20 @@ def _engine_key(scenario: Scenario) -> str:
     return scenario.engine.model_dump_json()
 
 
+def _field_by_engine(
+    cells: Sequence[Cell], engines: Mapping[str, Engine], folder: Path, progress: ProgressCallback | None
+) -> dict[str, dict[str, int | None]]:
+    """Field the cells of one engine after the other; gives the counts by engine."""
+    counts = {}
+    for key, engine in engines.items():
+        mine = [cell for cell in cells if _engine_key(cell.model.scenario) == key]
+        with _asking(engine, folder) as asking:
+            _field(mine, asking, progress)
+            prompts = sum(cell.manifest["counts"]["prompts"] for cell in mine)
+            counts[engine.fingerprint] = {"prompts": prompts, **_engine_counts(asking)}
+    return counts
+
+
 def _field(cells: Sequence[Cell], engine: Engine, progress: ProgressCallback | None) -> None:
     """Advance all cells wave by wave; whatever they ask in the same round goes to the engine together."""
     started = time.monotonic()
@@ -196,16 +203,16 @@ def _field(cells: Sequence[Cell], engine: Engine, progress: ProgressCallback | N
 
 def _closing(cell: Cell, engine: Engine, seconds: float) -> dict[str, Any]:
     """Say in a cell's manifest how it went."""
-    scenario = cell.model.scenario
-    names = {
+    model = cell.model
+    drawn_by_default = {
         name
-        for shown in cell.model.questionnaires
-        for name in uncalibrated(tuple(vignette.model_dump() for vignette in shown.vignettes))
+        for arm, shown in zip(model.arms, model.questionnaires, strict=True)
+        for name in uncalibrated(tuple(vignette.model_dump() for vignette in shown.vignettes), arm)
     }
     return {
-        "uncalibrated": sorted(names) if engine.reads == "facts" else [],
-        "population_fit": cell.model.people.attrs.get("fit", {}),
-        "priors_scope": scenario.priors.scope,
+        "uncalibrated": sorted(drawn_by_default) if isinstance(engine, Baseline) else [],
+        "population_fit": model.people.attrs.get("fit", {}),
+        "priors_scope": model.scenario.priors.scope,
         "seconds": round(seconds, 3),
         "versions": {**versions(), "python": platform.python_version()},
     }

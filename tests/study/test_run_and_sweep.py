@@ -11,7 +11,7 @@ from pandas.testing import assert_frame_equal
 
 import popsim
 from popsim.engines import load_engine
-from popsim.errors import RunError
+from popsim.errors import EngineError, RunError
 from popsim.study.ask import Pooled
 
 COLUMNS = {
@@ -124,6 +124,16 @@ def test_too_many_failures_fail_the_run_but_keep_its_tables():
     with pytest.raises(RunError, match=r"100.0% of the answers failed.*allows 5.0%"):
         popsim.run(oil(max_failures=0.05), "out", engine=Silent())
     assert len(popsim.load_run("out").answers) == 100
+
+
+def test_an_engine_that_forgets_a_prompt_is_found_out():
+    class Forgets(Seeded):
+        def answer(self, prompts):
+            yield from (pair for pair in super().answer(prompts) if pair[0] != 4)
+
+    with pytest.raises(EngineError, match="without a reply to 1 of 20 prompts"):
+        popsim.run(oil(), "out", engine=Forgets())
+    assert popsim.run(oil(), "whole", engine=Seeded()).manifest["state"] == "complete"
 
 
 def test_a_finished_run_asks_nobody():
