@@ -31,6 +31,10 @@ ENGINES: dict[str, EngineEntry] = {
         "popsim.engines.baseline:Baseline",
         "a statistical respondent fitted to the published moments that a questionnaire carries; not a language model",
     ),
+    "nano": EngineEntry(
+        "popsim.engines.nano:Nano",
+        "a small language model trained by popsim tune, run by NumPy alone; it imitates baseline and is no evidence",
+    ),
     "transformers": EngineEntry(
         "popsim.engines.local:Transformers",
         "any Hugging Face causal language model with a chat template, by path or hub name",
