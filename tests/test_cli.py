@@ -17,6 +17,7 @@ STUDY = {
     "size": 10,
     "questionnaire": "oil_price",
     "arms": {"fall": {}},
+    "engine": "baseline",
 }
 
 
@@ -135,7 +136,9 @@ def test_a_traceback_never_reaches_the_user(tmp_path):
 
 def test_run_and_compare(call):
     for name in ("fall", "rise"):
-        status, out, _ = call("run", f"oil_price_{name}", "--size", 50, "--seed", 3, "--out", name)
+        status, out, _ = call(
+            "run", f"oil_price_{name}", "--engine", "baseline", "--size", 50, "--seed", 3, "--out", name
+        )
         assert status == 0
         assert "inflation_2" in out
         assert "fitted" in out

@@ -58,7 +58,7 @@ def run(
         >>> import tempfile
         >>> from popsim.scenario import load_scenario
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     len(run(load_scenario("oil_price_fall", {"size": 10}), folder).people)
+        ...     len(run(load_scenario("oil_price_fall", {"size": 10, "engine": "baseline"}), folder).people)
         10
     """
     scenario = single(scenario)

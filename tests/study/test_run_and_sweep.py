@@ -27,7 +27,7 @@ TABLES = [*COLUMNS, "people"]
 
 
 def oil(**overrides):
-    return popsim.load_scenario("oil_price_fall", {"size": 20, **overrides})
+    return popsim.load_scenario("oil_price_fall", {"size": 20, "engine": "baseline", **overrides})
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def study_file(tmp_path):
                 "network": {"kind": "follow", "mean_degree": 4},
                 "news": [{"name": "spill", "text": "A spill.", "source": "radio", "reach": 0.3, "passed_on": 0.5}],
                 "waves": [0, 2],
+                "engine": "baseline",
                 "sweep": {"people.confidence": ["weak", "moderate", "strong"], "news.0.reach": [0.1, 0.9]},
                 "replicates": 2,
             }
