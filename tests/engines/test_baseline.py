@@ -110,7 +110,9 @@ def test_every_published_figure_is_met_over_many_seeds():
 
 
 @pytest.mark.parametrize(
-    "modules", [frozenset(), frozenset({"priors"}), frozenset({"confidence", "personal"})], ids=str
+    "modules",
+    [frozenset(), frozenset({"priors"}), frozenset({"confidence", "personal"})],
+    ids=lambda modules: "+".join(sorted(modules)) or "none",
 )
 def test_figures_are_met_with_modules_off(modules):
     assert max(abs(z) for z in z_scores(11, 4000, modules=modules).values()) < 3.5
