@@ -1,0 +1,148 @@
+"""How well nano imitates its teacher, on people that it was not trained on; the figures go into its model card.
+
+    python benchmarks/nano_quality.py [--model FOLDER] [--json FILE] [--people 200] [--draws 16]
+
+Figures: share of readable replies (English and Chinese, temperature 1, no constrained decoding); rank correlation
+between nano's mean answer for a person and the teacher's conditional mean; how often the recall repeats a fact
+correctly, by field; the weight on a signal heard, by confidence, from paired prompts with and without it; trimmed SD
+over the teacher's, by arm.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from popsim.engines import Engine, answer_all, load_engine
+from popsim.evaluate import trimmed_sd
+from popsim.model import PopulationModel, Round
+from popsim.population import CONFIDENCE_LEVELS, Words, sample_people
+from popsim.scenario import News, Scenario, Signal, load_scenario
+from popsim.survey import Reading
+from popsim.tune.pairs import is_held_out
+
+CHANGES = {"inflation": ("inflation_2", "inflation_1"), "unemployment": ("unemployment_2", "unemployment_1")}
+TEACHER_DRAWS = 200
+
+
+def held_out(scenario: Scenario, count: int) -> pd.DataFrame:
+    """Draw people whose description was kept out of training."""
+    people = sample_people(scenario.population, 40 * count, scenario.seed, scenario.priors.overrides)
+    words = Words(scenario.population, scenario.questionnaire.language, people)
+    kept = [row for row in range(len(people)) if is_held_out(words.describe(words.of(row)))]
+    chosen = np.random.default_rng(scenario.seed).permutation(kept)[:count]
+    return people.iloc[np.sort(chosen)].reset_index(drop=True)
+
+
+def field(engine: Engine, scenario: Scenario, people: pd.DataFrame, draws: int) -> tuple[Round, list[Reading]]:
+    """Ask every person so many times."""
+    scenario = scenario.model_copy(update={"size": len(people), "draws": draws})
+    asked = Round(PopulationModel(scenario, people=people, reads=engine.reads), 0)
+    replies = answer_all(engine, asked)
+    return asked, [asked.read(i, reply) for i, reply in enumerate(replies)]
+
+
+def numbers(readings: Sequence[Reading]) -> pd.DataFrame:
+    """The two changes of each reply, missing where a reply cannot be read."""
+    values = pd.DataFrame([{a.question: a.value for a in reading.answers} for reading in readings])
+    return pd.DataFrame({name: values[shock] - values[base] for name, (shock, base) in CHANGES.items()})
+
+
+def readable(readings: Sequence[Reading]) -> float:
+    """Share of replies that can be read."""
+    return float(np.mean([reading.status == "ok" for reading in readings]))
+
+
+def person_means(changes: pd.DataFrame, draws: int) -> pd.DataFrame:
+    """The mean change of each person over their draws."""
+    return changes.groupby(np.arange(len(changes)) // draws).mean()
+
+
+def recalled(asked: Round, readings: Sequence[Reading]) -> dict[str, float]:
+    """Share of recalls that repeat a fact correctly, by field."""
+    hits: dict[str, list[bool]] = {field: [] for field in ("age", "sex", "party", "income", "confidence")}
+    for i, reading in enumerate(readings):
+        words = asked.model.words.of(int(asked.person[i]))
+        said = f" {reading.recall.replace('.', ' ').replace(',', ' ')} "
+        sex = words["sex"]
+        others = {"man": ("woman",), "woman": (" man ",)}.get(sex, ())
+        hits["age"].append(f" {words['age']} " in said)
+        hits["sex"].append(f" {sex} " in said and not any(other in said for other in others))
+        hits["party"].append(words["party"].split()[-1] in said)
+        hits["income"].append(f"${words['income']} " in said)
+        level = words["confidence"]
+        wrong = [other for other in CONFIDENCE_LEVELS if f" {other} " in said and other not in level]
+        hits["confidence"].append(f" {level} " in said and not wrong)
+    return {field: round(float(np.mean(values)), 3) for field, values in hits.items()}
+
+
+def signal_weights(engine: Engine, scenario: Scenario, people: pd.DataFrame, draws: int) -> dict[str, float]:
+    """Mean move of the baseline inflation answer towards a heard figure, over the distance to it, by confidence."""
+    value, weights = 6.0, {}
+    item = News(
+        name="forecast",
+        text=f"Experts now expect inflation of {value:.1f}% over the coming 12 months.",
+        source="evening news",
+        reach=1.0,
+        signal=Signal(variable="inflation", value=value, sd=1.0, unit="%"),
+    )
+    for level in CONFIDENCE_LEVELS:
+        same = people.assign(confidence=pd.Categorical([level] * len(people), dtype=people["confidence"].dtype))
+        levels = []
+        for news in ((), (item,)):
+            _, readings = field(engine, scenario.model_copy(update={"news": news}), same, draws)
+            levels.append(np.nanmean([reading.answers[1].value for reading in readings]))
+        weights[level] = round(float((levels[1] - levels[0]) / (value - levels[0])), 3)
+    return weights
+
+
+def measure(model: str, people: int, draws: int) -> dict[str, object]:
+    """All figures, by name."""
+    nano, teacher = load_engine(f"nano:{model}" if model else "nano"), load_engine("baseline")
+    figures: dict[str, object] = {"people": people, "draws": draws}
+    for arm in ("fall", "rise"):
+        scenario = load_scenario(f"oil_price_{arm}", {"seed": 77, "people.confidence": "drawn"})
+        persons = held_out(scenario, people)
+        asked, readings = field(nano, scenario, persons, draws)
+        _, taught = field(teacher, scenario, persons, TEACHER_DRAWS)
+        ours, theirs = numbers(readings), numbers(taught)
+        figures[f"readable, {arm}"] = round(readable(readings), 4)
+        figures[f"recall, {arm}"] = recalled(asked, readings)
+        for name in CHANGES:
+            pair = person_means(ours, draws)[name], person_means(theirs, TEACHER_DRAWS)[name]
+            figures[f"rank correlation, {arm}, {name}"] = round(float(spearmanr(*pair, nan_policy="omit")[0]), 3)
+            spread = trimmed_sd(ours[name].dropna().to_numpy()) / trimmed_sd(theirs[name].to_numpy())
+            figures[f"trimmed SD over the teacher's, {arm}, {name}"] = round(spread, 3)
+            figures[f"mean change, {arm}, {name}"] = [round(float(c[name].mean()), 3) for c in (ours, theirs)]
+        if arm == "rise":
+            some = persons.iloc[: max(40, people // 4)].reset_index(drop=True)
+            figures["weight on a signal"] = signal_weights(nano, scenario, some, 8)
+            figures["weight on a signal, teacher"] = signal_weights(teacher, scenario, some, 64)
+    platform = load_scenario("learning_platform_cn", {"seed": 77})
+    persons = held_out(platform, people)
+    _, readings = field(nano, platform, persons, max(1, 1000 // len(persons)))
+    figures["readable, learning_platform_cn"] = round(readable(readings), 4)
+    return figures
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="", help="a checkpoint folder instead of the shipped one")
+    parser.add_argument("--people", type=int, default=200)
+    parser.add_argument("--draws", type=int, default=16)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    given = parser.parse_args()
+    figures = measure(given.model, given.people, given.draws)
+    text = json.dumps(figures, indent=1, ensure_ascii=False)
+    if given.json:
+        given.json.write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

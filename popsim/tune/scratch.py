@@ -1,0 +1,303 @@
+"""Training a small Llama from nothing on what `baseline` answers.
+
+A batch holds prompts, each with several answers. The prompts are read once; the answers are then read on top of them,
+each seeing its own prompt and itself, so that all the loss (on the answers alone) costs one pass over the prompt.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+
+from popsim import streams
+from popsim.files import write_whole
+from popsim.tune.check import Validation, validate_replies
+from popsim.tune.config import ModelSettings, TuneConfig, TuneError
+from popsim.tune.files import LOG, claim, get_tokenizer, model_card, write_model
+from popsim.tune.muon import make_optimisers, set_pace
+from popsim.tune.pairs import Pair, draw_cell, draw_pairs
+from popsim.tune.tokenizer import END, PAD, chat
+
+_IGNORED = -100
+_CHECKPOINT = "checkpoint.pt"
+
+
+class Batch(NamedTuple):
+    """Token ids of p prompts with k answers each.
+
+    Attributes:
+        prompts: (p, n) all of each prompt but its last token, padded on the right.
+        lengths: (p,) how many of them are real.
+        answers: (p k, m) the last token of the prompt and the answer without its end, padded on the right.
+        labels: (p k, m) the answer with its end token; -100 where there is nothing to learn.
+    """
+
+    prompts: torch.Tensor
+    lengths: torch.Tensor
+    answers: torch.Tensor
+    labels: torch.Tensor
+
+
+class Progress(NamedTuple):
+    """How far a training is: told after every step.
+
+    Attributes:
+        step: Steps taken.
+        share: Of the steps or minutes, from 0 to 1.
+        loss: Of the last batch, nats per token.
+        seconds: Since the beginning, pauses left out.
+        log: What the latest validation found, by name; empty before the first.
+    """
+
+    step: int
+    share: float
+    loss: float
+    seconds: float
+    log: dict[str, Any]
+
+
+def tune(config: TuneConfig, out: str | Path, progress: Callable[[Progress], object] | None = None) -> Path:
+    """Train a tokenizer and a model, or go on with a training that was interrupted.
+
+    Args:
+        config: From `popsim.tune.load_tune_config`.
+        out: The folder for the model, in Hugging Face's files, beside ``log.jsonl``, ``tune.json`` and, until the end,
+            ``checkpoint.pt``.
+        progress: Told after every step.
+
+    Returns:
+        The folder; where its training has ended before, nothing is done.
+
+    Raises:
+        RunError: The folder holds a training by another configuration.
+        TuneError: The configuration does not fit the data.
+    """
+    folder = Path(out)
+    if claim(folder, config):
+        return folder
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.train.threads)
+    try:
+        _Training(config, folder, progress or (lambda _: None)).run()
+    finally:
+        torch.set_num_threads(threads)
+    return folder
+
+
+class _Training:
+    """The state of a training: model, optimiser, place in the data, time spent."""
+
+    def __init__(self, config: TuneConfig, folder: Path, tell: Callable[[Progress], object]) -> None:
+        self.config, self.folder, self.tell = config, folder, tell
+        self.tokenizer = get_tokenizer(folder, config)
+        self.model = make_model(config.model, self.tokenizer, config.draw.seed)
+        self.optimisers = make_optimisers(self.model, config.train)
+        self.held_out = draw_pairs(config.draw, "held_out", config.draw.held_out)
+        self.step, self.chunk, self.place, self.spent = 0, 0, 0, 0.0
+        self.log: dict[str, Any] = {}
+        self._resume()
+        self._since = time.monotonic() - self.spent
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, pauses left out."""
+        return time.monotonic() - self._since
+
+    @property
+    def share(self) -> float:
+        """How much of the training is done, from 0 to 1."""
+        train = self.config.train
+        done = self.step / train.steps if train.steps else self.seconds / 60 / (train.minutes or 1)
+        return min(done, 1.0)
+
+    def run(self) -> None:
+        """Train to the end, then leave only what a finished training leaves."""
+        while self.share < 1:
+            brief = self.share < self.config.train.brief
+            batches = draw_batches(self.config, self.tokenizer, self.chunk, brief=brief)
+            for batch in batches[self.place :]:
+                if self.share >= 1:
+                    break
+                self.place += 1
+                loss = self._learn(batch)
+                self.tell(Progress(self.step, self.share, loss, self.seconds, self.log))
+                if self.step % self.config.train.evaluate == 0 and self.config.train.brief <= self.share < 1:
+                    self._note(loss)
+                if self.step % self.config.train.checkpoint == 0:
+                    self._save()
+            else:
+                self.chunk, self.place = self.chunk + 1, 0
+        self._note(None)
+        (self.folder / _CHECKPOINT).unlink(missing_ok=True)
+
+    def _learn(self, batch: Batch) -> float:
+        """Take one step."""
+        train = self.config.train
+        set_pace(self.optimisers, train, min(1.0, (self.step + 1) / train.warm_up) * (1 - self.share))
+        loss = self._loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), train.clip)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        return float(loss.detach())
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.train.dtype == "bfloat16"):
+            return answer_loss(self.model, batch)
+
+    def _note(self, loss: float | None) -> None:
+        """Validate; write the model, its card and a line of the log."""
+        self.model.eval()
+        pairs = self.held_out
+        with torch.inference_mode():
+            batches = collate(self.config, self.tokenizer, pairs, np.random.default_rng(0))
+            held_out = float(np.mean([float(self._loss(batch)) for batch in batches]))
+        write_model(self.model, self.folder)
+        found = validate_replies(self.folder, pairs[: self.config.train.replies])
+        self.model.train()
+        self.log = self._line(loss, held_out, found)
+        with (self.folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(self.log) + "\n")
+        card = model_card(self.config, self.model.num_parameters(), self.log)
+        write_whole(self.folder / "README.md", lambda to: to.write_text(card, "utf-8"))
+
+    def _line(self, loss: float | None, held_out: float, found: Validation) -> dict[str, Any]:
+        line = {"step": self.step, "minutes": round(self.seconds / 60, 2), "share": round(self.share, 4)}
+        learned = {} if loss is None else {"loss": round(loss, 4)}
+        return {**line, **learned, "held_out_loss": round(held_out, 4), **found.figures()}
+
+    def _save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "at": (self.step, self.chunk, self.place, self.seconds),
+            "log": self.log,
+        }
+        write_whole(self.folder / _CHECKPOINT, lambda to: torch.save(state, to))
+
+    def _resume(self) -> None:
+        path = self.folder / _CHECKPOINT
+        if path.is_file():
+            state = torch.load(path, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(kept)
+            self.step, self.chunk, self.place, self.spent = state["at"]
+            self.log = state["log"]
+
+
+def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+    """Compute the mean loss of the answers, in nats per token.
+
+    Args:
+        model: The model.
+        batch: Prompts with their answers.
+    """
+    prompts, answers = batch.prompts, batch.answers
+    times = len(answers) // len(prompts)
+    n, m = prompts.shape[1], answers.shape[1]
+    cache = DynamicCache(config=model.config)
+    model.model(input_ids=prompts, past_key_values=cache, use_cache=True)
+    cache.batch_repeat_interleave(times)
+    lengths = batch.lengths.repeat_interleave(times)
+    mask = torch.ones((len(answers), n + m), dtype=torch.long)
+    mask[:, :n] = torch.arange(n) < lengths[:, None]
+    read = model.model(
+        input_ids=answers,
+        attention_mask=mask,
+        position_ids=lengths[:, None] + torch.arange(m),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    taught = batch.labels != _IGNORED
+    logits = model.lm_head(read.last_hidden_state[taught])
+    return torch.nn.functional.cross_entropy(logits.float(), batch.labels[taught])
+
+
+def draw_batches(config: TuneConfig, tokenizer: Tokenizer, chunk: int, *, brief: bool = False) -> list[Batch]:
+    """Draw the batches of one chunk of cells, in the order in which they are learned.
+
+    Args:
+        config: The training.
+        tokenizer: Its tokenizer.
+        chunk: Which chunk, from 0.
+        brief: Only persona and recall; see `popsim.tune.pairs.draw_cell`.
+    """
+    cells = range(chunk * config.train.cells, (chunk + 1) * config.train.cells)
+    pairs = [pair for cell in cells for pair in draw_cell(config.draw, "train", cell, brief=brief)]
+    return collate(config, tokenizer, pairs, streams.rng(config.draw.seed, f"tune.order.{chunk}"))
+
+
+def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair], rng: np.random.Generator) -> list[Batch]:
+    """Put pairs of like length into batches, in random order.
+
+    Raises:
+        TuneError: A prompt with its answer is longer than the model's context.
+    """
+    prompts = [encoded.ids for encoded in tokenizer.encode_batch([chat(pair.prompt) for pair in pairs])]
+    flat = tokenizer.encode_batch([answer + END for pair in pairs for answer in pair.answers])
+    times = len(flat) // max(len(pairs), 1)
+    answers = [[one.ids for one in flat[i : i + times]] for i in range(0, len(flat), times or 1)]
+    total = [len(p) + max(map(len, a)) for p, a in zip(prompts, answers, strict=True)]
+    if max(total, default=0) > config.model.context:
+        raise TuneError(f"model.context: {config.model.context} is too short; a prompt with answer takes {max(total)}")
+    order = np.argsort(total, kind="stable")
+    starts = np.arange(0, len(order), config.train.prompts)
+    chosen = [order[start : start + config.train.prompts] for start in rng.permutation(starts)]
+    pad = int(tokenizer.token_to_id(PAD) or 0)
+    return [_batch([prompts[i] for i in rows], [one for i in rows for one in answers[i]], pad) for rows in chosen]
+
+
+def _batch(prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int) -> Batch:
+    """Pad p prompts and p k answers, of which the first k belong to the first prompt."""
+    times = len(answers) // len(prompts)
+    last = [prompt[-1] for prompt in prompts for _ in range(times)]
+    return Batch(
+        prompts=_padded([prompt[:-1] for prompt in prompts], pad),
+        lengths=torch.tensor([len(prompt) - 1 for prompt in prompts]),
+        answers=_padded([[first, *answer[:-1]] for first, answer in zip(last, answers, strict=True)], pad),
+        labels=_padded(answers, _IGNORED),
+    )
+
+
+def _padded(rows: Sequence[list[int]], filler: int) -> torch.Tensor:
+    longest = max(map(len, rows))
+    whole: NDArray[np.int64] = np.full((len(rows), longest), filler)
+    for i, row in enumerate(rows):
+        whole[i, : len(row)] = row
+    return torch.from_numpy(whole)
+
+
+def make_model(settings: ModelSettings, tokenizer: Tokenizer, seed: int) -> LlamaForCausalLM:
+    """Make a Llama with random weights.
+
+    Args:
+        settings: Its size.
+        tokenizer: Gives the vocabulary.
+        seed: Of the weights.
+    """
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=settings.hidden,
+        intermediate_size=settings.intermediate,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.kv_heads,
+        max_position_embeddings=settings.context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.token_to_id(END),
+        pad_token_id=tokenizer.token_to_id(PAD),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(streams.stream(f"tune.weights.{seed}"))
+        return LlamaForCausalLM(config)

@@ -1,0 +1,159 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+from popsim.engines import Prompt, Reply, Sampling, answer_all, load_engine
+from popsim.errors import RunError
+from popsim.tune import TuneConfig, TuneError, check, load_tune_config
+from popsim.tune.pairs import draw_pairs
+from popsim.tune.scratch import answer_loss, collate, make_model, tune
+from popsim.tune.tokenizer import END, chat
+
+TINY = TuneConfig(
+    name="tiny",
+    title="A tiny one",
+    draw={"scenarios": {"learning_platform_cn": 1}, "cell": 5, "held_out": 2},
+    tokenizer={"vocabulary": 900, "pairs": 30},
+    model={"hidden": 16, "layers": 2, "heads": 2, "kv_heads": 1, "intermediate": 32, "context": 2560},
+    train={
+        "steps": 6,
+        "prompts": 2,
+        "cells": 1,
+        "threads": 1,
+        "checkpoint": 2,
+        "evaluate": 100,
+        "replies": 0,
+        "warm_up": 1,
+        "brief": 0.3,
+    },
+)
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_after(step):
+    def tell(progress):
+        if progress.step == step:
+            raise Killed
+
+    return tell
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tune") / "unbroken"
+    seen = []
+    tune(TINY, folder, seen.append)
+    return folder, seen
+
+
+def test_steps_and_shares_are_told(unbroken):
+    _, seen = unbroken
+    assert [progress.step for progress in seen] == [1, 2, 3, 4, 5, 6]
+    assert seen[-1].share == 1
+    assert seen[-1].loss < seen[0].loss
+
+
+def test_a_training_that_was_killed_ends_with_the_same_weights(unbroken, tmp_path):
+    whole = load_file(unbroken[0] / "model.safetensors")
+    for step in (1, 5):
+        with pytest.raises(Killed):
+            tune(TINY, tmp_path, kill_after(step))
+    seen = []
+    tune(TINY, tmp_path, seen.append)
+    assert [progress.step for progress in seen] == [5, 6]
+    broken = load_file(tmp_path / "model.safetensors")
+    assert whole.keys() == broken.keys()
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+def test_the_folder_holds_a_model_that_an_engine_reads(unbroken):
+    folder, _ = unbroken
+    assert json.loads((folder / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
+    settings = json.loads((folder / "generation_config.json").read_text())
+    assert settings["do_sample"]
+    assert settings["temperature"] == 1
+    assert "never evidence about people" in " ".join((folder / "README.md").read_text(encoding="utf-8").split())
+    assert not (folder / "checkpoint.pt").exists()
+    engine = load_engine(f"transformers:{folder}", dtype="float32")
+    [reply] = answer_all(engine, [Prompt((("user", "你好"),), Sampling(max_tokens=4), seed=1)])
+    assert reply.error == ""
+    assert reply.completion_tokens == 4
+
+
+def test_a_training_that_has_ended_is_left_alone_and_another_is_refused(unbroken, tmp_path):
+    folder, _ = unbroken
+    seen = []
+    assert tune(TINY, folder, seen.append) == folder
+    assert seen == []
+    with pytest.raises(RunError, match="title differ"):
+        tune(TINY.model_copy(update={"title": "Another"}), folder)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="other files"):
+        tune(TINY, tmp_path)
+
+
+class Teacher:
+    """Says what the teacher said, or something else."""
+
+    fingerprint = "teacher"
+
+    def __init__(self, texts):
+        self.texts = texts
+
+    def answer(self, prompts):
+        yield from enumerate(map(Reply, self.texts))
+
+
+def test_a_model_that_speaks_like_its_teacher_is_found_to_be_good(monkeypatch):
+    draw = load_tune_config("nano").draw
+    pairs = [pair for pair in draw_pairs(draw, "train", 150) if pair.reasoning and "oil" in pair.group]
+    texts = [pair.answers[0] for pair in pairs]
+    monkeypatch.setattr(check, "Transformers", lambda *_, **__: Teacher(texts))
+    good = check.validate_replies("", pairs)
+    assert (good.replies, good.ok, good.recall) == (len(pairs), 1, 1)
+    assert min(good.correlation.values()) > 0.2
+    texts = [*texts[1:], "I would rather not."]
+    bad = check.validate_replies("", pairs)
+    assert bad.ok == 1 - 1 / len(pairs)
+    assert bad.recall < 0.2
+    assert max(bad.correlation.values()) < min(0.3, *good.correlation.values())
+
+
+def test_an_untrained_model_is_found_to_be_bad(unbroken, monkeypatch):
+    monkeypatch.setattr(check, "_MAX_TOKENS", 8)
+    found = check.validate_replies(unbroken[0], draw_pairs(TINY.draw, "train", 2))
+    assert found.figures() == {"replies": 2, "ok": 0, "recall_numbers": 0, "correlation": {}}
+
+
+def test_a_context_that_is_too_short_is_named(unbroken):
+    folder, _ = unbroken
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    short = TINY.model_copy(update={"model": TINY.model.model_copy(update={"context": 64})})
+    with pytest.raises(TuneError, match=r"model\.context: 64 is too short"):
+        collate(short, tokenizer, draw_pairs(TINY.draw, "train", 1), np.random.default_rng(0))
+
+
+def test_the_loss_is_that_of_the_answers_and_nothing_else(unbroken):
+    """The loss of a batch is what reading each prompt and answer in full gives, averaged over the answers' tokens."""
+    tokenizer = Tokenizer.from_file(str(unbroken[0] / "tokenizer.json"))
+    pairs = draw_pairs(TINY.draw, "train", 2)
+    [batch] = collate(TINY, tokenizer, pairs, np.random.default_rng(0))
+    taught = {tokenizer.decode(row[row >= 0].tolist(), skip_special_tokens=False) for row in batch.labels}
+    assert taught == {answer + END for pair in pairs for answer in pair.answers}
+    model = make_model(TINY.model, tokenizer, 0).double()
+    total, count = torch.zeros((), dtype=torch.float64), 0
+    for pair in pairs:
+        prompt = tokenizer.encode(chat(pair.prompt)).ids
+        for answer in pair.answers:
+            ids = torch.tensor([prompt + tokenizer.encode(answer + END).ids])
+            logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
+            total += torch.nn.functional.cross_entropy(logits, ids[0, len(prompt) :], reduction="sum")
+            count += ids.shape[1] - len(prompt)
+    assert answer_loss(model, batch).item() == pytest.approx(total.item() / count, rel=1e-6)
