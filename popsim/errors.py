@@ -5,6 +5,7 @@ PopsimError               a problem that its reader can mend; the command line p
 ├── SurveyError           a question, a questionnaire, a vignette
 ├── NetworkError          a follow graph or a rule of spread
 ├── ScenarioError         a scenario file, a sweep, a prompt template
+├── TuneError             a training file, or a training that cannot go on as asked
 ├── RunError              a Run folder: made by another scenario, locked by another process, incomplete
 └── EngineError           an engine that is unknown, not installed or failing; ``retryable``: asking again may help
 """
@@ -31,6 +32,10 @@ class NetworkError(PopsimError):
 
 class ScenarioError(PopsimError):
     """Something in a scenario file, a sweep or a prompt template is wrong."""
+
+
+class TuneError(PopsimError):
+    """Something in a training file is wrong, or a training cannot go on as asked."""
 
 
 class RunError(PopsimError):

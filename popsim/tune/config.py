@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from popsim.errors import PopsimError
+from popsim.errors import TuneError
 from popsim.files import Frozen, read_yaml, validate
 from popsim.scenario import Share
 from popsim.slots import did_you_mean
@@ -13,10 +13,6 @@ from popsim.survey.questions import Name, Text
 
 Scale = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-
-
-class TuneError(PopsimError):
-    """Something in a training file is wrong, or a training cannot go on as asked."""
 
 
 class Figure(Frozen):

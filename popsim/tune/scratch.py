@@ -17,9 +17,10 @@ from tokenizers import Tokenizer
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from popsim import streams
+from popsim.errors import TuneError
 from popsim.files import write_whole
 from popsim.tune.check import Validation, validate_replies
-from popsim.tune.config import ModelSettings, TuneConfig, TuneError
+from popsim.tune.config import ModelSettings, TuneConfig
 from popsim.tune.files import LOG, claim, get_tokenizer, model_card, write_model
 from popsim.tune.muon import make_optimisers, set_pace
 from popsim.tune.pairs import Pair, draw_cell, draw_pairs

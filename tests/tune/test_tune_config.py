@@ -1,7 +1,8 @@
 import pytest
 import yaml
 
-from popsim.tune import TuneConfig, TuneError, load_tune_config
+from popsim.errors import TuneError
+from popsim.tune import TuneConfig, load_tune_config
 
 SMALL = {"name": "small", "title": "Small", "draw": {"scenarios": {"oil_price_fall": 1}}, "train": {"steps": 3}}
 

@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from popsim.engines import Prompt, Reply, Sampling, answer_all, load_engine
-from popsim.errors import RunError
-from popsim.tune import TuneConfig, TuneError, check, load_tune_config
+from popsim.errors import RunError, TuneError
+from popsim.tune import TuneConfig, check, load_tune_config
 from popsim.tune.pairs import draw_pairs
 from popsim.tune.scratch import answer_loss, collate, make_model, tune
 from popsim.tune.tokenizer import END, chat

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, LlamaConfig
 
-from popsim.tune import TuneError, load_tune_config
+from popsim.errors import TuneError
+from popsim.tune import load_tune_config
 from popsim.tune.pairs import draw_cell
 from popsim.tune.tokenizer import END, chat, train_tokenizer, write_tokenizer
 
