@@ -28,6 +28,9 @@ from popsim.tune.tokenizer import END, PAD, chat
 
 _IGNORED = -100
 _CHECKPOINT = "checkpoint.pt"
+_PAIRS = 4
+_SHARPNESS = 8.0
+"""Of the first layer's heads: the score of the token that they look at, per pair of features."""
 
 
 class Batch(NamedTuple):
@@ -279,7 +282,7 @@ def _padded(rows: Sequence[list[int]], filler: int) -> torch.Tensor:
 
 
 def make_model(settings: ModelSettings, tokenizer: Tokenizer, seed: int) -> LlamaForCausalLM:
-    """Make a Llama with random weights.
+    """Make a Llama with random weights, but for the first layer, which begins by looking back (`look_back`).
 
     Args:
         settings: Its size.
@@ -301,4 +304,35 @@ def make_model(settings: ModelSettings, tokenizer: Tokenizer, seed: int) -> Llam
     )
     with torch.random.fork_rng():
         torch.manual_seed(streams.stream(f"tune.weights.{seed}"))
-        return LlamaForCausalLM(config)
+        model = LlamaForCausalLM(config)
+    look_back(model)
+    return model
+
+
+def look_back(model: LlamaForCausalLM) -> None:
+    """Let head h of a new model's first layer attend to the token h places before, for h from 1.
+
+    To copy what a prompt says, a model must find the place where the last few tokens stood before, which takes heads
+    that look one, two, three tokens back. Learning these from nothing is most of what learning to copy takes; here they
+    are there from the first step. One feature of the embedding is made constant; the query of a head is its key turned
+    back by h positions, in the pairs of features that rotate fastest.
+
+    Args:
+        model: Changed in place.
+    """
+    size, attention = model.config.head_dim, model.model.layers[0].self_attn
+    half = size // 2
+    pairs = torch.arange(min(half, _PAIRS))
+    turns = model.config.rope_parameters["rope_theta"] ** (-2 * pairs / size)
+    with torch.no_grad():
+        embedding = model.model.embed_tokens.weight
+        embedding[:, 0] = embedding.std() * len(embedding[0]) ** 0.5 / 2
+        constant = (embedding[:, 0] / embedding.square().mean(1).sqrt()).mean()
+        gain = (_SHARPNESS * size**0.5) ** 0.5 / constant
+        keys = attention.k_proj.weight.unflatten(0, (-1, size))
+        queries = attention.q_proj.weight.unflatten(0, (-1, size))
+        back = torch.arange(1.0, len(queries) + 1)[:, None]
+        for heads, angles in ((keys, torch.zeros(len(keys), 1)), (queries, -back)):
+            for part, wave in ((pairs, torch.cos), (pairs + half, torch.sin)):
+                heads[:, part] = 0
+                heads[:, part, 0] = gain * wave(angles * turns)

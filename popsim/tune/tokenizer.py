@@ -1,10 +1,11 @@
 """A byte-level BPE whose tokens may be whole phrases, but never swallow what differs from one person to the next.
 
-Text is first cut into pieces: answer tags, single digits, brackets, quotation marks, percent signs, option letters and
-line ends stand alone, and what is left is cut after every punctuation mark. Within a piece tokens are learned in two
-rounds. The first learns words (and single Chinese characters) as usual. The second joins neighbours into phrases, the
-most frequent first, but only where one of the two hardly ever stands without the other: so a fixed sentence becomes one
-or two tokens, while " divorced" stays apart from the words around it, which others need as well.
+Text is first cut into pieces: answer tags, single digits, brackets, quotation marks, percent signs, option letters,
+line ends and the marks between two fields of a JSON object stand alone, and what is left is cut after every punctuation
+mark. Within a piece tokens are learned in two rounds. The first learns words (and single Chinese characters) as usual.
+The second joins neighbours into phrases, the most frequent first, but only where one of the two hardly ever stands
+without the other: so a fixed sentence becomes one or two tokens, while " divorced" stays apart from the words around
+it, which others need as well.
 """
 
 import json
@@ -23,11 +24,12 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _ALONE = (
-    r'</?(?:recall|reasoning|final_answer)>|[:,] (?=["\[{])|\n+|[\p{N}{}\[\]<>"“”%]|-(?=\p{N})|(?<!\p{L})[A-Z](?=[.):])'
+    r'</?(?:recall|reasoning|final_answer)>|%?", "|": "?|[:,] (?=["\[{])|\n+'
+    r'|[\p{N}{}\[\]<>"“”%]|-(?=\p{N})|(?<!\p{L})[A-Z](?=[.):])'
 )
 _STOPS = r"[.,;:!?。，；：！？、]+(?: $)?"
 _WORDS = r" ?[^\s\p{Han}]+|\p{Han}|\s+"
-_LONGEST = 60
+_LONGEST = 120
 """Most bytes in a phrase."""
 _TOGETHER = 0.8
 """Share of the rarer half's occurrences that must be in the pair."""

@@ -132,6 +132,16 @@ def test_an_untrained_model_is_found_to_be_bad(unbroken, monkeypatch):
     assert found.figures() == {"replies": 2, "ok": 0, "recall_numbers": 0, "correlation": {}}
 
 
+def test_the_heads_of_a_new_model_look_one_two_three_tokens_back(unbroken):
+    tokenizer = Tokenizer.from_file(str(unbroken[0] / "tokenizer.json"))
+    model = make_model(load_tune_config("nano").model, tokenizer, 0)
+    model.set_attn_implementation("eager")
+    ids = torch.from_numpy(np.random.default_rng(0).integers(900, size=(1, 300)))
+    seen = model(ids, output_attentions=True).attentions[0][0]
+    for back, head in enumerate(seen, 1):
+        assert torch.diagonal(head, -back).mean() > 0.8
+
+
 def test_a_context_that_is_too_short_is_named(unbroken):
     folder, _ = unbroken
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
