@@ -5,6 +5,7 @@ The clock: step 0 is the state before anything has moved; news of step 0 has bee
 prompts, which is to be asked before the generator is resumed. Within a wave nobody sees another's answer.
 """
 
+import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, overload
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from popsim import streams
-from popsim.engines import Prompt, Reply
+from popsim.engines import Prompt, Reply, Sampling, Shape
 from popsim.errors import ScenarioError
 from popsim.network import build_network, feed, first_hearers, followers, spread_step
 from popsim.population import Words, sample_people
 from popsim.prompts import Prepared, load_layout, load_template, prepare
 from popsim.scenario import Scenario
-from popsim.survey import Reading, read_reply
+from popsim.survey import Question, Reading, longest_reply, read_reply, reply_grammar, reply_schema
+
+_CHARACTERS = 2
+"""Characters that a token of a free reply stands for, at the least."""
 
 Readings = Sequence[Reading]
 
@@ -172,7 +176,7 @@ class Round(Sequence[Prompt]):
         self.arm = model.arm[self.person]
         self._seeds = self._seed(slice(None), 0)
         self._questions = tuple(shown.questions for shown in model.questionnaires)
-        self._sampling = scenario.sampling.wire
+        self._forms = tuple(_form(scenario, questions) for questions in self._questions)
         self._modules = scenario.modules.on
         self._prepared = _prepare(model) if model.reads == "text" else ()
         self._vignettes = tuple(
@@ -201,25 +205,26 @@ class Round(Sequence[Prompt]):
 
     def prompt(self, i: int, attempt: int = 0) -> Prompt:
         """Render one prompt; a further attempt has the same text and another seed."""
-        respondent = self.model.respondents[self.person[i]]
+        scenario, respondent = self.model.scenario, self.model.respondents[self.person[i]]
         arm = int(self.arm[i])
         heard = respondent.heard() if self.model.items and "social" in self._modules else ()
         seed = self.seed(i, attempt)
         if self.model.reads == "text":
             words = respondent.words()
             text = self._prepared[arm].render(words, respondent.persona(), heard)
-            return Prompt((("user", text),), self._sampling, seed)
+            sampling, shape = self._forms[arm]
+            return Prompt((("user", text),), sampling, seed, shape=shape, adapter=scenario.engine.adapter)
         facts = {
             "person": respondent.person,
             "persona": respondent.persona(),
             "modules": self._modules,
-            "language": self.model.scenario.questionnaire.language,
-            "reasoning": self.model.scenario.prompt.reasoning,
+            "language": scenario.questionnaire.language,
+            "reasoning": scenario.prompt.reasoning,
             "heard": heard,
             "arm": self.model.arms[arm],
             "vignettes": self._vignettes[arm],
         }
-        return Prompt((), self._sampling, seed, facts)
+        return Prompt((), seed=seed, facts=facts)
 
     def seed(self, i: int, attempt: int = 0) -> int:
         """Give a prompt's seed, a function of run, person, wave, round, draw and attempt alone."""
@@ -290,6 +295,16 @@ def assign_arms(scenario: Scenario) -> NDArray[np.int64]:
     places = (np.arange(scenario.size) + rng.random()) / scenario.size
     arms = np.searchsorted(edges[:-1], places, side="right")
     return np.asarray(rng.permutation(arms), dtype=np.int64)
+
+
+def _form(scenario: Scenario, questions: Sequence[Question]) -> tuple[Sampling, Shape | None]:
+    """Work out how long a reply may be, and the form that it is held to where the scenario asks for that."""
+    reasoning = scenario.prompt.reasoning
+    longest = longest_reply(questions, reasoning=reasoning)
+    if not scenario.sampling.structured:
+        return scenario.sampling.wire(-(-longest // _CHARACTERS)), None
+    schema = json.dumps(reply_schema(questions, reasoning=reasoning), ensure_ascii=False)
+    return scenario.sampling.wire(longest), Shape(reply_grammar(questions, reasoning=reasoning), schema)
 
 
 def _prepare(model: PopulationModel) -> tuple[Prepared, ...]:

@@ -110,17 +110,30 @@ class PromptSettings(Frozen):
 
 
 class SamplingSettings(Frozen):
-    """How tokens are drawn; the same on every engine."""
+    """How tokens are drawn, the same on every engine; the bare word ``model`` leaves it to the model's own settings."""
 
+    source: Literal["scenario", "model"] = "scenario"
+    """Whose temperature, top-p and top-k count: ``model`` takes those of the model's generation_config."""
     temperature: float = Field(default=1.0, ge=0, le=10)
     top_p: float = Field(default=1.0, gt=0, le=1)
     top_k: int = Field(default=0, ge=0)
-    max_tokens: int = Field(default=1000, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Bounds the reply; worked out from the questionnaire unless given (`popsim.survey.longest_reply`)."""
+    structured: bool = False
+    """Hold each reply to the grammar of a readable one. It moves what the model would have said outside that grammar
+    into it, so the answers are no longer a plain draw from the model."""
 
-    @property
-    def wire(self) -> Sampling:
-        """The same as an engine takes it."""
-        return Sampling(**self.model_dump())
+    @model_validator(mode="after")
+    def _one_source(self) -> "SamplingSettings":
+        drawn = {"temperature", "top_p", "top_k"} & self.model_fields_set
+        if self.source == "model" and drawn:
+            raise ValueError(f"source 'model' leaves {', '.join(sorted(drawn))} to the model; take it out")
+        return self
+
+    def wire(self, longest: int) -> Sampling:
+        """Give the same as an engine takes it, for replies of at most so many tokens."""
+        drawn = (self.temperature, self.top_p, self.top_k)
+        return Sampling(*drawn, self.max_tokens or longest, model=self.source == "model")
 
 
 class EngineSettings(Frozen):
@@ -128,8 +141,10 @@ class EngineSettings(Frozen):
 
     spec: Text = "baseline"
     """``NAME[:MODEL][@URL]``; see ``popsim engines``."""
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool | dict[str, str]] = {}
     """Settings of this engine."""
+    adapter: str = ""
+    """The LoRA adapter that answers, by a name that the engine's options give; the model itself unless given."""
 
 
 class Scenario(Frozen):
@@ -172,6 +187,11 @@ class Scenario(Frozen):
     @classmethod
     def _bare_spec(cls, engine: Any) -> Any:
         return {"spec": engine} if isinstance(engine, str) else engine
+
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _bare_source(cls, sampling: Any) -> Any:
+        return {"source": sampling} if isinstance(sampling, str) else sampling
 
     @field_validator("waves")
     @classmethod

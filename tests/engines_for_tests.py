@@ -24,6 +24,7 @@ class Seeded:
 
     fingerprint = "seeded/1"
     reads = "text"
+    abilities = frozenset()
     reproducible = "exact"
     notice = "Made up by a test."
 

@@ -5,11 +5,24 @@ import inspect
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from popsim.engines.wire import Engine, Prompt, Reply, Sampling, answer_all
+from popsim.engines.wire import Ability, Engine, Prompt, Reply, Sampling, Shape, Speller, answer_all
 from popsim.errors import EngineError
 from popsim.slots import did_you_mean
 
-__all__ = ["ENGINES", "Engine", "EngineEntry", "Prompt", "Reply", "Sampling", "answer_all", "load_engine", "split_spec"]
+__all__ = [
+    "ENGINES",
+    "Ability",
+    "Engine",
+    "EngineEntry",
+    "Prompt",
+    "Reply",
+    "Sampling",
+    "Shape",
+    "Speller",
+    "answer_all",
+    "load_engine",
+    "split_spec",
+]
 
 
 class EngineEntry(NamedTuple):

@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, get_args, overload
 
-from popsim.engines.wire import Engine, Prompt, Reply
+from popsim.engines.wire import Ability, Engine, Prompt, Reply
 from popsim.errors import EngineError
 
 SCHEMA_VERSION = 1
@@ -46,10 +46,11 @@ def prompt_key(fingerprint: str, prompt: Prompt) -> bytes:
 
     Args:
         fingerprint: Of the engine that is asked.
-        prompt: The prompt; its seed counts only where sampling is not greedy, its facts never do.
+        prompt: The prompt; its seed counts only where the reply is drawn by chance, its facts never do.
 
     Returns:
-        The 32 bytes of the SHA-256 of the canonical JSON ``[fingerprint, messages, sampling, seed]``.
+        The 32 bytes of the SHA-256 of the canonical JSON ``[fingerprint, messages, sampling, seed]``, followed by
+        ``[prefill, shape, choices, adapter]`` where the prompt has any of these.
 
     Example:
         >>> prompt = Prompt((("user", "How are you?"),), seed=1)
@@ -57,9 +58,15 @@ def prompt_key(fingerprint: str, prompt: Prompt) -> bytes:
         '83245bbba6c5'
     """
     sampling = prompt.sampling
-    drawn = (float(sampling.temperature), float(sampling.top_p), sampling.top_k, sampling.max_tokens)
-    seed = None if sampling.greedy else prompt.seed
-    return hashlib.sha256(_encode((fingerprint, prompt.messages, drawn, seed)).encode()).digest()
+    if sampling.model:
+        drawn: tuple[object, ...] = ("model", sampling.max_tokens)
+    else:
+        drawn = (float(sampling.temperature), float(sampling.top_p), sampling.top_k, sampling.max_tokens)
+    seed = None if sampling.greedy or prompt.choices else prompt.seed
+    shape = prompt.shape and (prompt.shape.grammar, prompt.shape.schema)
+    rest = (prompt.prefill, shape, prompt.choices, prompt.adapter)
+    named = (fingerprint, prompt.messages, drawn, seed, *([rest] if any(rest) else []))
+    return hashlib.sha256(_encode(named).encode()).digest()
 
 
 class Journal:
@@ -240,7 +247,7 @@ class Journaled:
         >>> import tempfile
         >>> from popsim.engines import answer_all
         >>> class Echo:
-        ...     fingerprint, reads, reproducible, notice = "echo", "text", "exact", ""
+        ...     fingerprint, reads, abilities, reproducible, notice = "echo", "text", frozenset(), "exact", ""
         ...     def answer(self, prompts):
         ...         yield from ((i, Reply(p.messages[-1][1])) for i, p in enumerate(prompts))
         >>> with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.sqlite") as journal:
@@ -255,6 +262,7 @@ class Journaled:
             raise EngineError(f"engine {engine.fingerprint}: reads facts, so it cannot be journaled; use it as it is")
         self.fingerprint = engine.fingerprint
         self.reads: Literal["text", "facts"] = "text"
+        self.abilities = engine.abilities
         self.reproducible = engine.reproducible
         self.notice = engine.notice
         self.asked = self.from_journal = self.duplicates = self.distinct = 0
@@ -318,6 +326,7 @@ class Replay:
         engine = _engine_of(folder)
         self.fingerprint: str = engine["fingerprint"]
         self.reads: Literal["text", "facts"] = "text"
+        self.abilities: frozenset[Ability] = frozenset(get_args(Ability)) - {"next"}
         self.reproducible: Literal["exact", "best_effort"] = engine["reproducible"]
         self.notice: str = engine["notice"]
         self._folder = folder

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging
 
-from popsim.engines.wire import Prompt, Reply, Sampling
+from popsim.engines.wire import Ability, Prompt, Reply, Sampling
 from popsim.errors import EngineError
 from popsim.streams import uniform
 
@@ -67,6 +67,7 @@ class Transformers:
         self.batch_size = batch_size
         self.fingerprint = f"transformers:{_identity(model, self._model, self._ends)}"
         self.reads: Literal["text", "facts"] = "text"
+        self.abilities: frozenset[Ability] = frozenset({"seed"})
         self.reproducible: Literal["exact", "best_effort"] = "exact" if precise else "best_effort"
         self.notice = (
             "These answers were written by a language model: a simulation, "

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from popsim.errors import EngineError
 
 
@@ -11,19 +14,34 @@ from popsim.errors import EngineError
 class Sampling:
     """How tokens are drawn; the same on every engine unless a scenario says otherwise.
 
-    A model's own generation_config is never consulted. ``temperature`` 0 is greedy decoding; ``top_k`` 0 means no
-    limit; ``max_tokens`` bounds the reply.
+    ``temperature`` 0 is greedy decoding; ``top_k`` 0 means no limit; ``max_tokens`` bounds the reply. With ``model``
+    the model's own generation_config decides in place of the first three; else it is never consulted.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     max_tokens: int = 2000
+    model: bool = False
 
     @property
     def greedy(self) -> bool:
         """Whether the seed has no say in the reply."""
-        return self.temperature == 0
+        return self.temperature == 0 and not self.model
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The form that a reply is held to while it is written; one object serves all prompts with the same questions.
+
+    Attributes:
+        grammar: The whole reply as a grammar in GBNF, starting at ``root``.
+        schema: The same as a JSON schema, for servers that know no grammar: an object with the answers, or with
+            ``recall``, ``reasoning`` and ``final_answer`` where the reply has three parts.
+    """
+
+    grammar: str
+    schema: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +52,12 @@ class Prompt:
         messages: The conversation so far as (role, text) pairs, roles ``system``, ``user`` and ``assistant``; empty
             for an engine that reads facts.
         sampling: How the reply is drawn.
+        prefill: What the reply begins with: the model writes on from there, and the reply's text leaves it out.
+        shape: The form that the reply is held to, where it is.
+        choices: Options, each with a first token of its own, such as letters. With choices nothing is written: the
+            reply's text is a JSON list of the probability of each at the next token, over the whole vocabulary and at
+            temperature 1, summed over its spelling with and without a space; their sum is the mass on the options.
+        adapter: The LoRA adapter that answers; the model itself when empty.
         seed: A 63-bit seed that belongs to this prompt and not to its place in a batch.
         facts: The plain facts that the text was rendered from, for an engine that reads facts instead of text.
     """
@@ -41,6 +65,10 @@ class Prompt:
     messages: tuple[tuple[str, str], ...]
     sampling: Sampling = Sampling()
     seed: int = 0
+    prefill: str = ""
+    shape: Shape | None = None
+    choices: tuple[str, ...] = ()
+    adapter: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -63,23 +91,55 @@ class Reply:
     error: str = ""
 
 
+Ability = Literal["seed", "prefill", "grammar", "choice", "next", "adapter"]
+"""What an engine may be able to do: draw by a prompt's seed, go on from a prefill, hold a reply to a shape, score
+choices, give the probabilities of single tokens (`Speller`), answer through an adapter."""
+
+
 class Engine(Protocol):
     """Anything that answers prompts.
 
     Attributes:
         fingerprint: Names model, revision and everything else that decides an answer; part of every journal key.
         reads: ``text`` (rendered messages) or ``facts`` (no text is rendered for it).
+        abilities: What it can do beyond answering in free text; a study that needs another ability does not begin.
         reproducible: ``exact`` when the same prompt and seed always give the same text, else ``best_effort``.
         notice: One sentence that says what its answers are worth, printed with every result.
     """
 
     fingerprint: str
     reads: Literal["text", "facts"]
+    abilities: frozenset[Ability]
     reproducible: Literal["exact", "best_effort"]
     notice: str
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
         """Yield each reply as soon as it is ready, in any order, with the position of its prompt."""
+        ...
+
+
+class Speller(Engine, Protocol):
+    """An engine with the ability ``next``: its vocabulary can be read, and the probability of any next token."""
+
+    def spelling(self) -> Sequence[str]:
+        """Give the text of every token, by its id; empty for control tokens and for pieces of a character."""
+        ...
+
+    def next_logprobs(
+        self, asked: Sequence[tuple[Prompt, tuple[int, ...]]], tokens: Sequence[int]
+    ) -> NDArray[np.float64]:
+        """Give the log-probability of tokens as the next, at temperature 1 and over the whole vocabulary.
+
+        Args:
+            asked: Prompts, read up to the end of their prefill, each with the ids of tokens that follow.
+            tokens: The ids that are wanted.
+
+        Returns:
+            Shape (asked, tokens); minus infinity where a server or engine does not tell.
+
+        Raises:
+            EngineError: A prompt cannot be read.
+        """
         ...
 
 

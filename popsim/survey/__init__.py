@@ -1,5 +1,6 @@
 """The survey: questions, questionnaires with vignettes and arms, and reading the answers out of a reply."""
 
+from popsim.survey.grammar import longest_reply, number_texts, reply_grammar, reply_schema
 from popsim.survey.questionnaire import (
     Change,
     Page,
@@ -44,7 +45,11 @@ __all__ = [
     "Vignette",
     "VignetteReference",
     "load_questionnaire",
+    "longest_reply",
+    "number_texts",
     "option_labels",
     "read_reply",
+    "reply_grammar",
+    "reply_schema",
     "set_arm",
 ]

@@ -30,7 +30,7 @@ PROMPTS = st.builds(Prompt, messages=MESSAGES, sampling=SAMPLINGS, seed=st.integ
 class Counting:
     """Answers with the seed and the last message, some prompts with an error, and remembers what it was asked."""
 
-    fingerprint, reads, reproducible, notice = "counting", "text", "exact", "No model."
+    fingerprint, reads, abilities, reproducible, notice = "counting", "text", frozenset(), "exact", "No model."
 
     def __init__(self, fails=()):
         self.seen = []

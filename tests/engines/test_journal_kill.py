@@ -16,7 +16,7 @@ from popsim.engines import Prompt, Reply
 from popsim.engines.journal import Journal, Journaled
 
 class Long:
-    fingerprint, reads, reproducible, notice = "long", "text", "exact", ""
+    fingerprint, reads, abilities, reproducible, notice = "long", "text", frozenset(), "exact", ""
     def answer(self, prompts):
         for position, prompt in enumerate(prompts):
             yield position, Reply(prompt.messages[0][1] * 300, "stop", 1, 2)

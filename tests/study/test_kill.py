@@ -18,6 +18,7 @@ from popsim.engines.journal import prompt_key
 
 class Logged:
     reads = "text"
+    abilities = frozenset()
 
     def __init__(self, engine, path):
         self.engine, self.path = engine, path

@@ -8,7 +8,7 @@ from popsim.engines.baseline.draws import Drawn
 from popsim.engines.baseline.plan import Plan, plan_answers
 from popsim.engines.baseline.scores import Group
 from popsim.engines.baseline.wording import Writer
-from popsim.engines.wire import Prompt, Reply
+from popsim.engines.wire import Ability, Prompt, Reply
 
 _CHUNK = 4096
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode
@@ -34,6 +34,7 @@ class Baseline:
 
     fingerprint = "baseline/1"
     reads: Literal["text", "facts"] = "facts"
+    abilities: frozenset[Ability] = frozenset()
     reproducible: Literal["exact", "best_effort"] = "exact"
     notice = (
         "baseline is fitted to the published numbers that the questionnaire carries: agreement with them is by "

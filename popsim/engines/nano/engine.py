@@ -14,7 +14,7 @@ import numpy as np
 from popsim.engines.nano.checkpoint import read_config, read_network, read_tokenizer
 from popsim.engines.nano.decoding import draw_tokens
 from popsim.engines.nano.forward import Cache, Floats, is_steady, prefill, step
-from popsim.engines.wire import Prompt, Reply, Sampling
+from popsim.engines.wire import Ability, Prompt, Reply, Sampling
 from popsim.errors import EngineError
 from popsim.streams import uniform
 
@@ -73,6 +73,7 @@ class Nano:
         self.threads = threads or min(os.cpu_count() or 1, _THREADS)
         self.fingerprint = _identity(folder, model)
         self.reads: Literal["text", "facts"] = "text"
+        self.abilities: frozenset[Ability] = frozenset({"seed"})
         self.reproducible: Literal["exact", "best_effort"] = "exact" if is_steady(self._network) else "best_effort"
         self.notice = (
             "nano is a small language model trained to imitate a statistical respondent fitted to published moments; "
