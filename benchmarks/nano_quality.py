@@ -1,6 +1,6 @@
 """How well nano imitates its teacher, on people that it was not trained on; the figures go into its model card.
 
-    python benchmarks/nano_quality.py [--model FOLDER] [--json FILE] [--people 200] [--draws 16]
+    python benchmarks/nano_quality.py [--model FOLDER] [--json FILE] [--card] [--people 200] [--draws 16]
 
 Figures: share of readable replies (English and Chinese, temperature 1, no constrained decoding); rank correlation
 between nano's mean answer for a person and the teacher's conditional mean; how often the recall repeats a fact
@@ -15,18 +15,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import safe_open
 from scipy.stats import spearmanr
 
 from popsim.engines import Engine, answer_all, load_engine
+from popsim.engines.nano import SHIPPED
 from popsim.evaluate import trimmed_sd
 from popsim.model import PopulationModel, Round
 from popsim.population import CONFIDENCE_LEVELS, Words, sample_people
 from popsim.scenario import News, Scenario, Signal, load_scenario
 from popsim.survey import Reading
+from popsim.tune import TuneConfig
+from popsim.tune.files import model_card
 from popsim.tune.pairs import is_held_out
 
 CHANGES = {"inflation": ("inflation_2", "inflation_1"), "unemployment": ("unemployment_2", "unemployment_1")}
-TEACHER_DRAWS = 200
+TEACHER_DRAWS = 1000
 
 
 def held_out(scenario: Scenario, count: int) -> pd.DataFrame:
@@ -129,6 +133,14 @@ def measure(model: str, people: int, draws: int) -> dict[str, object]:
     return figures
 
 
+def write_card(folder: Path, figures: dict[str, object]) -> None:
+    """Renew the card of a model with these figures."""
+    config = TuneConfig.model_validate_json((folder / "tune.json").read_text(encoding="utf-8"))
+    with safe_open(folder / "model.safetensors", "numpy") as weights:
+        count = sum(int(np.prod(weights.get_slice(name).get_shape())) for name in weights.keys())  # noqa: SIM118
+    (folder / "README.md").write_text(model_card(config, count, figures), encoding="utf-8")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -136,11 +148,14 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--draws", type=int, default=16)
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--card", action="store_true", help="also write them into the model's card")
     given = parser.parse_args()
     figures = measure(given.model, given.people, given.draws)
     text = json.dumps(figures, indent=1, ensure_ascii=False)
     if given.json:
         given.json.write_text(text + "\n", encoding="utf-8")
+    if given.card:
+        write_card(Path(given.model or SHIPPED), figures)
     print(text)
 
 

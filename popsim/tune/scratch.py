@@ -28,6 +28,8 @@ from popsim.tune.tokenizer import END, PAD, chat
 
 _IGNORED = -100
 _CHECKPOINT = "checkpoint.pt"
+_EMBEDDING = 0.1
+"""Standard deviation of new embeddings: so small a step of the optimiser does not wipe out who is who."""
 _PAIRS = 4
 _SHARPNESS = 8.0
 """Of the first layer's heads: the score of the token that they look at, per pair of features."""
@@ -305,6 +307,7 @@ def make_model(settings: ModelSettings, tokenizer: Tokenizer, seed: int) -> Llam
     with torch.random.fork_rng():
         torch.manual_seed(streams.stream(f"tune.weights.{seed}"))
         model = LlamaForCausalLM(config)
+        torch.nn.init.normal_(model.model.embed_tokens.weight, std=_EMBEDDING)
     look_back(model)
     return model
 
