@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Literal, Self, get_args, overload
+from typing import Literal, Self, overload
 
-from popsim.engines.wire import Ability, Engine, Prompt, Reply
+from popsim.engines.wire import Engine, Prompt, Reply
 from popsim.errors import EngineError
 
 SCHEMA_VERSION = 1
@@ -277,7 +277,7 @@ class Journaled:
         """
         waiting: dict[bytes, list[int]] = {}
         stored: set[bytes] = set()
-        for positions, keys in _in_bulk(self.fingerprint, prompts):
+        for positions, keys in in_bulk(self.fingerprint, prompts):
             known = self._journal.get_many(keys)
             stored.update(known)
             for position, key in zip(positions, keys, strict=True):
@@ -301,62 +301,8 @@ class Journaled:
                 yield position, reply
 
 
-def _in_bulk(fingerprint: str, prompts: Sequence[Prompt]) -> Iterator[tuple[range, list[bytes]]]:
+def in_bulk(fingerprint: str, prompts: Sequence[Prompt]) -> Iterator[tuple[range, list[bytes]]]:
     """Go through all prompts, some hundred positions and their keys at a time."""
     for start in range(0, len(prompts), _BULK):
         positions = range(start, min(start + _BULK, len(prompts)))
         yield positions, [prompt_key(fingerprint, prompts[position]) for position in positions]
-
-
-class Replay:
-    """Answers from the journal of an earlier Run or sweep folder, without a model.
-
-    Args:
-        model: The folder.
-
-    Attributes:
-        fingerprint: Of the engine that answered then; a prompt that was not asked then comes back as an error.
-
-    Raises:
-        EngineError: The folder is no Run folder, keeps no journal, or its files cannot be read.
-    """
-
-    def __init__(self, model: str) -> None:
-        folder = Path(model)
-        engine = _engine_of(folder)
-        self.fingerprint: str = engine["fingerprint"]
-        self.reads: Literal["text", "facts"] = "text"
-        self.abilities: frozenset[Ability] = frozenset(get_args(Ability)) - {"next"}
-        self.reproducible: Literal["exact", "best_effort"] = engine["reproducible"]
-        self.notice: str = engine["notice"]
-        self._folder = folder
-        if not (folder / "journal.sqlite").is_file():
-            raise EngineError(
-                f"replay:{folder}: no journal.sqlite there; a run inside a sweep shares the journal of the sweep's "
-                f"folder, and an engine that reads facts keeps none: run {self.fingerprint} again instead"
-            )
-        self._journal = Journal(folder / "journal.sqlite", readonly=True)
-
-    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
-        """Yield the stored reply of each prompt, in order."""
-        missing = Reply("", finish="error", error=f"not stored in {self._folder}: another text, sampling or seed")
-        for positions, keys in _in_bulk(self.fingerprint, prompts):
-            known = self._journal.get_many(keys)
-            for position, key in zip(positions, keys, strict=True):
-                yield position, known.get(key, missing)
-
-
-def _engine_of(folder: Path) -> dict[str, Any]:
-    """Read what the manifest of a Run folder says of its engine."""
-    path = folder / "manifest.json"
-    if not folder.is_dir():
-        raise EngineError(f"replay:{folder}: no such folder; give the path of a Run folder")
-    try:
-        engine = json.loads(path.read_text(encoding="utf-8"))["engine"]
-        return {key: str(engine[key]) for key in ("fingerprint", "reproducible", "notice")}
-    except FileNotFoundError:
-        raise EngineError(f"replay:{folder}: no manifest.json there; give the path of a Run folder") from None
-    except (OSError, ValueError, TypeError, KeyError) as problem:
-        raise EngineError(
-            f"{path}: does not describe one engine ({type(problem).__name__}: {problem}); give a run of a single engine"
-        ) from None
