@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from popsim.cli.inputs import check, copy, list_shipped, people
-from popsim.cli.models import engines, tune
+from popsim.cli.models import cache, engines, tune
 from popsim.cli.printing import err
 from popsim.cli.studies import compare, run, show, sweep
 from popsim.errors import PopsimError
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, sweep, show, check, people, compare, tune, engines):
+for command in (run, sweep, show, check, people, compare, tune, engines, cache):
     app.command()(command)
 app.command("list")(list_shipped)
 app.command()(copy)

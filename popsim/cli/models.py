@@ -1,5 +1,7 @@
-"""Commands about who answers: the engines, and the training of a small model."""
+"""Commands about who answers: the engines, the cache of what they said, and the training of a small model."""
 
+import re
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +10,9 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from popsim.cli.printing import err, out, print_table
-from popsim.errors import PopsimError
+from popsim.errors import EngineError, PopsimError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
 def engines() -> None:
@@ -22,6 +26,41 @@ def engines() -> None:
         for name, entry in ENGINES.items()
     ]
     print_table(pd.DataFrame(rows, columns=["engine", "ready", "what it is"]), "Engines")
+
+
+def cache(
+    file: Annotated[
+        Path | None, typer.Argument(envvar="POPSIM_CACHE", help="The file that popsim run --cache FILE made.")
+    ] = None,
+    prune_older_than: Annotated[
+        float | None, typer.Option(help="Throw out replies that no run has used for so many days.", min=0)
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(help="Throw out the longest unused replies down to a size, such as 500MB.")
+    ] = None,
+) -> None:
+    """Show the replies that runs share, and prune them; other runs may go on meanwhile."""
+    import pandas as pd
+
+    from popsim.engines.cache import Cache
+
+    if file is None:
+        raise EngineError("popsim cache: no file is named; give FILE, or set POPSIM_CACHE")
+    if not file.is_file():
+        raise EngineError(f"cache {file}: no such file; popsim run SCENARIO --cache {file} makes it")
+    most = None if max_size is None else _bytes(max_size)
+    with Cache(file) as opened:
+        if prune_older_than is not None or most is not None:
+            gone = opened.prune(older_than=prune_older_than, max_size=most)
+            out.print(f"{gone} replies thrown out")
+        contents, size = opened.contents(), opened.size()
+    rows = [
+        (one.engine, one.replies, one.characters, datetime.fromtimestamp(one.last_used, UTC).date().isoformat())
+        for one in contents
+    ]
+    if rows:
+        print_table(pd.DataFrame(rows, columns=["engine", "replies", "characters", "last used"]), "Replies by engine")
+    out.print(f"{file}: {sum(one.replies for one in contents)} replies, {size / 1e6:.1f} MB")
 
 
 def tune(
@@ -53,3 +92,11 @@ def tune(
 
         train(loaded, out_folder, tell)
     out.print(f"Written to {out_folder}; ask it with --engine nano:{out_folder}")
+
+
+def _bytes(size: str) -> int:
+    """Read a size such as 500MB."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", size.strip().upper())
+    if not found:
+        raise EngineError(f"--max-size {size}: is no size; write for example 500MB or 2GB")
+    return int(float(found[1]) * _UNITS[found[2]])

@@ -14,6 +14,10 @@ ScenarioArgument = Annotated[str, typer.Argument(help="A scenario file, or the n
 EngineOption = Annotated[str | None, typer.Option(help="NAME[:MODEL][@URL] instead of the scenario's engine.")]
 SizeOption = Annotated[int | None, typer.Option(help="Number of respondents instead of the scenario's.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed instead of the scenario's.")]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", envvar="POPSIM_CACHE", help="A file of replies that runs share; see popsim cache."),
+]
 
 
 def run(
@@ -24,6 +28,7 @@ def run(
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="The Run folder; made from the study's name unless given.")
     ] = None,
+    cache: CacheOption = None,
 ) -> None:
     """Field a study and write its Run folder; the same command again continues where it stopped."""
     from popsim import study
@@ -31,7 +36,7 @@ def run(
 
     loaded = load_scenario(scenario, _overrides(engine, size, seed))
     with progress_bar() as tell:
-        done = study.run(loaded, out_folder, progress=tell)
+        done = study.run(loaded, out_folder, progress=tell, cache=cache)
     _print_run(done)
 
 
@@ -41,6 +46,7 @@ def sweep(
     engine: EngineOption = None,
     size: SizeOption = None,
     seed: SeedOption = None,
+    cache: CacheOption = None,
 ) -> None:
     """Field every point and replicate of the scenario's sweep, pooled into shared engine calls."""
     from popsim import study
@@ -54,7 +60,7 @@ def sweep(
             f"{scenario}: has nothing under sweep; write paths and values to scan there, or use popsim run"
         )
     with progress_bar() as tell:
-        answers = study.sweep(points, base.replicates, out_folder, progress=tell)
+        answers = study.sweep(points, base.replicates, out_folder, progress=tell, cache=cache)
     paths = list(points[0].values)
     numbers = answers[answers["status"].eq("ok") & answers["value"].notna()]
     means = numbers.groupby([*paths, "arm", "question"], sort=False, observed=True)["value"].agg(
@@ -122,7 +128,8 @@ def _print_run(done: Any) -> None:
     print_table(summary(answers, done.scenario), "Answers by arm (numbers: mean; options: share)")
     counts, failures = manifest["counts"], manifest["failures"]
     out.print(
-        f"{counts['prompts']} prompts ({counts['from_journal'] or 0} answered from the journal), "
+        f"{counts['prompts']} prompts ({counts['from_journal'] or 0} answered from the journal, "
+        f"{counts['from_cache'] or 0} from the cache), "
         f"{failures['failed']} of {failures['answers']} answers failed ({failures['share']:.2%}), "
         f"{manifest['seconds']:.1f} s"
     )

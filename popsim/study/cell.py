@@ -132,6 +132,7 @@ def start(
         "identity": identity(scenario, engine, respondent),
         "started": now(),
         "engine": about(engine),
+        "sampling": {"source": scenario.sampling.source, "structured": scenario.sampling.structured},
         "replicate": replicate,
     }
     return Cell(folder, replicate, manifest, model, waves, next(waves))
@@ -147,9 +148,10 @@ def identity(scenario: Scenario, engine: Engine, respondent: type[Respondent]) -
     }
 
 
-def about(engine: Engine) -> dict[str, str]:
+def about(engine: Engine) -> dict[str, Any]:
     """Give what a manifest says of an engine."""
-    return {name: getattr(engine, name) for name in ("fingerprint", "reads", "reproducible", "notice")}
+    said = {name: getattr(engine, name) for name in ("fingerprint", "reads", "reproducible", "notice")}
+    return {**said, "abilities": sorted(engine.abilities)}
 
 
 def now() -> str:

@@ -34,6 +34,7 @@ from popsim.study.folder import (
     write_manifest,
     write_table,
 )
+from popsim.study.needs import check_abilities
 
 
 def run(
@@ -57,6 +58,7 @@ def run(
 
     Raises:
         RunError: The folder belongs to another study or process, or more answers failed than the scenario allows.
+        EngineError: The engine cannot do what the scenario asks of it, or fails.
 
     Example:
         >>> import tempfile
@@ -67,6 +69,7 @@ def run(
     """
     scenario = single(scenario)
     engine = engine or load_engine(scenario.engine.spec, **scenario.engine.options)
+    check_abilities(scenario, engine)
     who = identity(scenario, engine, respondent)
     folder = Path(out) if out is not None else default_folder(scenario, who)
     with opened(cache if engine.reads == "text" else None) as lent, locked(folder):
@@ -103,12 +106,15 @@ def sweep(
 
     Raises:
         RunError: The folder belongs to another study or process.
+        EngineError: An engine cannot do what a point asks of it, or fails.
     """
     folder = Path(out)
     engines = {
         key: load_engine(settings.spec, **settings.options)
         for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
     }
+    for point in points:
+        check_abilities(point.scenario, engines[_engine_key(point.scenario)])
     first = points[0].scenario
     what = {
         **identity(first, engines[_engine_key(first)], respondent),
