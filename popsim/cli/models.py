@@ -16,16 +16,23 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
 def engines() -> None:
-    """List the engines: what each is, whether it is installed, what to install."""
+    """List the engines: what each is, with which versions it would run on what, or what to install."""
     import pandas as pd
 
-    from popsim.engines import ENGINES
+    from popsim.engines.machine import engine_states, package_versions, this_machine
 
+    machine = this_machine()
     rows = [
-        (name, "yes" if entry.installed else f"pip install 'popsim[{entry.extra}]'", entry.about)
-        for name, entry in ENGINES.items()
+        (one.engine, one.install or "yes", _named(one.versions), one.runs_on, one.about)
+        for one in engine_states(machine)
     ]
-    print_table(pd.DataFrame(rows, columns=["engine", "ready", "what it is"]), "Engines")
+    print_table(pd.DataFrame(rows, columns=["engine", "ready", "with", "runs on", "what it is"]), "Engines")
+    cards = ", ".join(f"{name} ({memory:.0f} GiB)" for name, memory in machine.gpus) or "no GPU that PyTorch can use"
+    out.print(
+        f"\nThis machine: {machine.cores} core{'s' * (machine.cores > 1)}, {machine.memory:.0f} GiB of memory, {cards}"
+    )
+    workers = _named(package_versions(("ray",))) or "pip install 'popsim[ray]'"
+    out.print(f"Several workers: {workers}")
 
 
 def cache(
@@ -92,6 +99,10 @@ def tune(
 
         train(loaded, out_folder, tell)
     out.print(f"Written to {out_folder}; ask it with --engine nano:{out_folder}")
+
+
+def _named(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _bytes(size: str) -> int:

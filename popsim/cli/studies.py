@@ -1,14 +1,18 @@
 """Commands that field studies and read what came of them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from popsim.cli.printing import out, print_notices, print_table, progress_bar
 from popsim.errors import ScenarioError
 from popsim.slots import did_you_mean
+
+if TYPE_CHECKING:
+    from popsim.scenario import Point
 
 ScenarioArgument = Annotated[str, typer.Argument(help="A scenario file, or the name of a shipped scenario.")]
 EngineOption = Annotated[str | None, typer.Option(help="NAME[:MODEL][@URL] instead of the scenario's engine.")]
@@ -17,6 +21,10 @@ SeedOption = Annotated[int | None, typer.Option(help="Seed instead of the scenar
 CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", envvar="POPSIM_CACHE", help="A file of replies that runs share; see popsim cache."),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Ask nobody; say what it would cost.")]
+ProbeOption = Annotated[
+    bool, typer.Option("--probe/--no-probe", help="With --dry-run: ask a few prompts to see how long they take.")
 ]
 
 
@@ -29,12 +37,17 @@ def run(
         Path | None, typer.Option("--out", help="The Run folder; made from the study's name unless given.")
     ] = None,
     cache: CacheOption = None,
+    dry_run: DryRunOption = False,
+    probe: ProbeOption = True,
 ) -> None:
     """Field a study and write its Run folder; the same command again continues where it stopped."""
     from popsim import study
-    from popsim.scenario import load_scenario
+    from popsim.scenario import Point, load_scenario, single
 
     loaded = load_scenario(scenario, _overrides(engine, size, seed))
+    if dry_run:
+        _print_estimates([Point(0, {}, single(loaded))], 1, probe, cache)
+        return
     with progress_bar() as tell:
         done = study.run(loaded, out_folder, progress=tell, cache=cache)
     _print_run(done)
@@ -42,11 +55,13 @@ def run(
 
 def sweep(
     scenario: ScenarioArgument,
-    out_folder: Annotated[Path, typer.Option("--out", help="The sweep folder.")],
+    out_folder: Annotated[Path | None, typer.Option("--out", help="The sweep folder.")] = None,
     engine: EngineOption = None,
     size: SizeOption = None,
     seed: SeedOption = None,
     cache: CacheOption = None,
+    dry_run: DryRunOption = False,
+    probe: ProbeOption = True,
 ) -> None:
     """Field every point and replicate of the scenario's sweep, pooled into shared engine calls."""
     from popsim import study
@@ -59,6 +74,11 @@ def sweep(
         raise ScenarioError(
             f"{scenario}: has nothing under sweep; write paths and values to scan there, or use popsim run"
         )
+    if dry_run:
+        _print_estimates(points, base.replicates, probe, cache)
+        return
+    if out_folder is None:
+        raise ScenarioError("popsim sweep: needs a folder; write --out FOLDER")
     with progress_bar() as tell:
         answers = study.sweep(points, base.replicates, out_folder, progress=tell, cache=cache)
     paths = list(points[0].values)
@@ -119,6 +139,35 @@ def compare(
 def _overrides(engine: str | None, size: int | None, seed: int | None) -> dict[str, Any]:
     given = {"engine": engine, "size": size, "seed": seed}
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _print_estimates(points: "Sequence[Point]", replicates: int, probe: bool, cache: Path | None) -> None:
+    """Print what every engine would be asked, what that makes in tokens, and how long it may take."""
+    from popsim.study import estimate
+    from popsim.study.estimate import PROBE
+
+    found = estimate(points, replicates, probe=PROBE if probe else 0, cache=cache)
+    out.print(f"{len(points)} point{'s' * (len(points) > 1)}, {replicates} replicate{'s' * (replicates > 1)}")
+    for one in found:
+        known = one.prompts - one.unknown
+        later = f", and {one.unknown} in later waves, whose text the news decides" if one.unknown else ""
+        out.print(f"{one.engine}: {one.prompts} prompts: {one.distinct} distinct of {known}{later}")
+        out.print(f"  prompt tokens: about {one.prompt_tokens:,} ({one.counted})")
+        likely = "" if one.reply_tokens is None else f", about {one.reply_tokens:,} by the probe"
+        out.print(f"  reply tokens: at most {one.most_reply_tokens:,}{likely}")
+        if one.failed:
+            out.print(f"  the probe failed: {one.failed}")
+        if one.seconds is not None:
+            out.print(f"  time: about {_duration(one.seconds)}, by a probe of {one.probed} prompts")
+    total = sum(one.distinct + one.unknown for one in found)
+    out.print(f"To ask: {total} prompts, and those again whose reply cannot be read. No Run folder was written.")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def _print_run(done: Any) -> None:

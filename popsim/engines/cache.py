@@ -199,7 +199,7 @@ def opened(path: Path | str | None) -> Iterator[Cache | None]:
     except OSError as problem:
         raise EngineError(f"cache {path}: its folder cannot be made: {problem.strerror}; name another file") from None
     if not wal_works(folder):
-        _log.warning("popsim: cache %s: off: its file system cannot lock; name a file on a local disk", path)
+        _log.warning("popsim: cache %s: off: its file system is full or cannot lock; name a file on a local disk", path)
         yield None
         return
     with Cache(path) as cache:

@@ -100,7 +100,7 @@ def test_a_file_system_without_locks_means_no_cache_and_one_line(monkeypatch, ca
     assert (texts, counts.asked) == (["up 0"], 1)
     assert not Path("cache.sqlite").exists()
     assert [record.getMessage() for record in caplog.records] == [
-        "popsim: cache cache.sqlite: off: its file system cannot lock; name a file on a local disk"
+        "popsim: cache cache.sqlite: off: its file system is full or cannot lock; name a file on a local disk"
     ]
 
 
