@@ -136,7 +136,7 @@ def main() -> None:
     print(f"{given.size} prompts, {answers} answers, Python {platform.python_version()}, median of {given.runs} runs")
     for title, value in (("run, asking", first), ("rerun", again), ("rerun, a whole process", process)):
         print(f"{title:26} {value:7.3f} s of CPU {1e3 * value / answers:8.4f} ms an answer")
-    print("\nShares of the rerun under cProfile (rendering is in keys' and tables' callers, not in theirs):")
+    print("\nShares of the rerun under cProfile (tables render each prompt once more, for its hash):")
     total = pstats.Stats(profile).total_tt  # type: ignore[attr-defined]
     for stage, value in by_stage(profile).items():
         print(f"{stage:26} {value / total:6.1%}")
