@@ -78,6 +78,7 @@ class Canned:
     """Answers every prompt with the same text."""
 
     fingerprint = "canned/1"
+    abilities = frozenset()
     reproducible = "exact"
     notice = "These answers are always the same."
 

@@ -9,6 +9,9 @@ import pytest
 import yaml
 
 from popsim import cli
+from popsim.engines import Reply
+from popsim.engines.cache import Cache
+from popsim.engines.journal import Journal
 
 STUDY = {
     "name": "mine",
@@ -210,3 +213,106 @@ def test_sweep_prints_a_row_per_point(call):
     status, _, err = call("sweep", study(), "--out", "other")
     assert status == 2
     assert "nothing under sweep" in err
+
+
+def test_dry_run_says_what_a_study_would_cost_and_writes_nothing(call, tmp_path):
+    path = study(engine="engines_for_tests:Seeded")
+    status, out, err = call("run", path, "--dry-run")
+    assert (status, err) == (0, "")
+    assert "engines_for_tests:Seeded: 10 prompts: 10 distinct of 10" in out
+    assert "prompt tokens: about 100 (counted by the engine on 10 prompts)" in out
+    assert "reply tokens: at most 16,500, about 50 by the probe" in out
+    assert "time: about " in out
+    status, out, _ = call("run", path, "--dry-run", "--no-probe")
+    assert status == 0
+    assert "estimated, 4 characters a token" in out
+    assert "time" not in out
+    path = study(sweep={"people.confidence": ["weak", "strong"]}, replicates=3)
+    status, out, _ = call("sweep", path, "--dry-run")
+    assert status == 0
+    assert "2 points, 3 replicates" in out
+    assert "baseline: 60 prompts" in out
+    assert [file.name for file in tmp_path.iterdir()] == ["study.yaml"]
+    status, _, err = call("sweep", path)
+    assert status == 2
+    assert "--out FOLDER" in err
+
+
+def test_engines_say_what_they_would_run_on_here(call):
+    status, out, _ = call("engines")
+    assert status == 0
+    assert re.search(r"transformers +yes +torch \S+, transformers \S+ +\S", out)
+    assert re.search(r"This machine: \d+ cores?, \d+ GiB of memory, ", out)
+    assert "Several workers: " in out
+
+
+def test_cache_is_shown_and_pruned(call, monkeypatch):
+    path = study(engine="engines_for_tests:Seeded")
+    assert call("run", path, "--out", "a", "--cache", "cache.sqlite")[0] == 0
+    monkeypatch.setenv("POPSIM_CACHE", "cache.sqlite")
+    status, out, _ = call("run", path, "--out", "b")
+    assert status == 0
+    assert "10 prompts (0 answered from the journal, 10 from the cache)" in out
+    status, out, _ = call("cache")
+    assert status == 0
+    assert re.search(r"seeded/1 +10 +\d+ +20\d\d-", out)
+    assert "cache.sqlite: 10 replies" in out
+    status, out, _ = call("cache", "cache.sqlite", "--prune-older-than", 1)
+    assert "0 replies thrown out" in out
+    status, out, _ = call("cache", "--max-size", "0.001MB")
+    assert status == 0
+    assert "10 replies thrown out" in out
+    status, out, _ = call("run", path, "--out", "c")
+    assert "(0 answered from the journal, 0 from the cache)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "no file is named; give FILE, or set POPSIM_CACHE"),
+        (("nowhere.sqlite",), "cache nowhere.sqlite: no such file"),
+        (("study.yaml",), "cache study.yaml: file is not a database"),
+        (("a/journal.sqlite", "--max-size", "1"), "is the journal of a run, not a cache"),
+        (("cache.sqlite", "--max-size", "lots"), "--max-size lots: is no size"),
+    ],
+    ids=["none", "absent", "text", "journal", "size"],
+)
+def test_a_cache_that_is_none_is_one_line(arguments, says, call):
+    Path("study.yaml").write_text("name: a text that is long enough not to be empty\n" * 50)
+    Path("a").mkdir()
+    with Journal("a/journal.sqlite") as journal:
+        journal.put(b"k", Reply("kept"))
+    Cache("cache.sqlite").close()
+    status, _, err = call("cache", *arguments)
+    assert status == 2
+    assert err.startswith("popsim: ")
+    assert says in err
+    assert err.count("\n") == 1
+    with Journal("a/journal.sqlite") as journal:
+        assert list(journal.get_many([b"k"])) == [b"k"]
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_share_a_cache_and_a_third_asks_nothing(tmp_path):
+    path = study(engine="engines_for_tests:Seeded", size=400)
+    code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from popsim.cli import main; main()"
+    here = str(Path(__file__).parent)
+
+    def start(out, seed):
+        arguments = ["run", path, "--out", out, "--seed", seed, "--cache", "cache.sqlite"]
+        return subprocess.Popen(
+            [sys.executable, "-c", code, here, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    both = [start("a", "1"), start("b", "2")]
+    for process in both:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert "cache" not in errors
+    with Cache("cache.sqlite") as cache:
+        assert [(one.engine, one.replies) for one in cache.contents()] == [("seeded/1", 800)]
+    third = start("c", "2")
+    out, errors = third.communicate()
+    assert third.returncode == 0, errors
+    assert "400 prompts (0 answered from the journal, 400 from the cache)" in out
+    assert pd.read_parquet("c/answers.parquet").equals(pd.read_parquet("b/answers.parquet"))

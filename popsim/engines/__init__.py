@@ -55,7 +55,7 @@ ENGINES: dict[str, EngineEntry] = {
         modules=("torch", "transformers"),
     ),
     "replay": EngineEntry(
-        "popsim.engines.journal:Replay",
+        "popsim.engines.replay:Replay",
         "answers from the stored replies of an earlier Run folder, without a model",
     ),
 }

@@ -3,21 +3,21 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Literal, Self, get_args, overload
+from typing import Any, Literal, Self
 
-from popsim.engines.wire import Ability, Engine, Prompt, Reply
+from popsim.engines.wire import Prompt, Reply
 from popsim.errors import EngineError
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = int.from_bytes(b"pops")
 _BULK = 500
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
+TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     key BLOB NOT NULL UNIQUE,
     text NOT NULL,
@@ -25,10 +25,8 @@ CREATE TABLE IF NOT EXISTS replies (
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL
 );
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
 """
+_INSERT = "INSERT INTO replies VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
 _ADVICE = {
     sqlite3.SQLITE_FULL: "what was stored is kept: free some space and run the same command again",
     sqlite3.SQLITE_CORRUPT: "the file is damaged; put a copy in its place, or move it away to ask everything again",
@@ -93,13 +91,17 @@ class Journal:
         {b'key': Reply(text='4.00%', finish='stop', prompt_tokens=0, completion_tokens=0, error='')}
     """
 
+    _kind = "journal"
+    _tables = TABLES
+    _patience = 5.0
+
     def __init__(self, path: Path | str, *, readonly: bool = False) -> None:
         self.path = Path(path)
         self.mode: Literal["wal", "delete"] = "delete"
         self._readonly = readonly
         with self._one_line():
             uri = f"{self.path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-            self._database = sqlite3.connect(uri, uri=True, isolation_level=None)
+            self._database = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=self._patience)
             try:
                 self._prepare()
             except BaseException:
@@ -112,9 +114,17 @@ class Journal:
         Raises:
             EngineError: The disk is full, or the file cannot be written.
         """
-        row = (key, _to_sql(reply.text), reply.finish, reply.prompt_tokens, reply.completion_tokens)
         with self._one_line():
-            self._database.execute("INSERT INTO replies VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING", row)
+            self._database.execute(_INSERT, _row(key, reply))
+
+    def put_many(self, replies: Mapping[bytes, Reply]) -> None:
+        """Store several replies at once: all of them or, where that fails, none.
+
+        Raises:
+            EngineError: The disk is full, or the file cannot be written.
+        """
+        with self._writing():
+            self._insert(replies)
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Reply]:
         """Look up replies; keys that are not stored are absent from what is returned.
@@ -132,7 +142,7 @@ class Journal:
         return found
 
     def close(self) -> None:
-        """Close the file; a write-ahead log is folded into it unless another process reads it now."""
+        """Close the file; a write-ahead log is folded into it unless another process uses it now."""
         if not self._readonly:
             with suppress(sqlite3.Error):
                 self._database.execute("PRAGMA busy_timeout = 0")
@@ -147,24 +157,65 @@ class Journal:
     ) -> None:
         self.close()
 
+    def _insert(self, replies: Mapping[bytes, Reply]) -> None:
+        self._database.executemany(_INSERT, (_row(key, reply) for key, reply in replies.items()))
+
+    def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._one_line():
+            return self._database.execute(query, values).fetchall()
+
     def _prepare(self) -> None:
         """Check whose file this is, make the table in a new one, and choose how commits are written."""
+        self._database.execute("BEGIN")
         (application,) = self._database.execute("PRAGMA application_id").fetchone()
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application != _APPLICATION_ID and (self._readonly or tables):
-            raise EngineError(f"journal {self.path}: is not a popsim journal; name another file")
-        if version > SCHEMA_VERSION:
-            raise EngineError(
-                f"journal {self.path}: has schema {version}, this popsim reads up to {SCHEMA_VERSION}; upgrade popsim"
-            )
+        names = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        self._database.execute("COMMIT")
+        self._check(application, version, names)
         if self._readonly:
             return
-        if _wal_works(self.path.parent):
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self.mode = "wal"
+        if wal_works(self.path.parent):
+            self._switch_to_wal()
         self._database.execute(f"PRAGMA synchronous = {'NORMAL' if self.mode == 'wal' else 'FULL'}")
-        self._database.executescript(_SCHEMA)
+        self._database.executescript(
+            f"BEGIN IMMEDIATE; {self._tables} PRAGMA application_id = {_APPLICATION_ID}; "
+            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+
+    def _switch_to_wal(self) -> None:
+        """Begin a write-ahead log; SQLite does not wait by itself where another process does the same right now."""
+        deadline = time.monotonic() + self._patience
+        while self.mode != "wal":
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+                self.mode = "wal"
+            except sqlite3.OperationalError as problem:
+                if problem.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def _check(self, application: int, version: int, names: set[str]) -> None:
+        """Refuse a file of somebody else's, or of a later time."""
+        if application != _APPLICATION_ID and (self._readonly or names):
+            raise EngineError(f"{self._kind} {self.path}: is not a popsim {self._kind}; name another file")
+        if version > SCHEMA_VERSION:
+            raise EngineError(
+                f"{self._kind} {self.path}: has schema {version}, this popsim reads up to {SCHEMA_VERSION}; "
+                "upgrade popsim"
+            )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Make several changes one; what fails in the middle leaves none of them."""
+        with self._one_line():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
@@ -174,7 +225,11 @@ class Journal:
         except sqlite3.Error as problem:
             code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
             advice = _ADVICE.get(code, "nothing stored was changed; run the same command again")
-            raise EngineError(f"journal {self.path}: {problem}; {advice}") from None
+            raise EngineError(f"{self._kind} {self.path}: {problem}; {advice}") from None
+
+
+def _row(key: bytes, reply: Reply) -> tuple[object, ...]:
+    return key, _to_sql(reply.text), reply.finish, reply.prompt_tokens, reply.completion_tokens
 
 
 def _to_sql(text: str) -> str | bytes:
@@ -190,7 +245,7 @@ def _from_sql(stored: str | bytes) -> str:
     return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogatepass")
 
 
-def _wal_works(folder: Path) -> bool:
+def wal_works(folder: Path) -> bool:
     """Try a write-ahead log, which needs locks and shared memory, on the file system of a folder."""
     try:
         with (
@@ -204,159 +259,8 @@ def _wal_works(folder: Path) -> bool:
         return False
 
 
-class _Picked(Sequence[Prompt]):
-    """Some of the prompts, each rendered when it is asked for."""
-
-    def __init__(self, prompts: Sequence[Prompt], positions: Sequence[int]) -> None:
-        self._prompts = prompts
-        self._positions = positions
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    @overload
-    def __getitem__(self, index: int) -> Prompt: ...
-    @overload
-    def __getitem__(self, index: slice) -> "_Picked": ...
-    def __getitem__(self, index: int | slice) -> "Prompt | _Picked":
-        if isinstance(index, slice):
-            return _Picked(self._prompts, self._positions[index])
-        return self._prompts[self._positions[index]]
-
-
-class Journaled:
-    """An engine that looks into a journal first, asks each question once and stores what comes back.
-
-    Prompts with the same `prompt_key` are one question: all of them get its one reply. A reply whose ``finish`` is
-    ``error`` is handed on but not stored. Texts are rendered one at a time and not kept.
-
-    Args:
-        engine: The engine to ask; one that reads text.
-        journal: Where replies are kept.
-
-    Attributes:
-        asked: Prompts that were sent to the engine so far.
-        from_journal: Prompts that the journal answered so far.
-        duplicates: Prompts that share the reply of one that was asked; with the two above, all prompts.
-        distinct: Different questions among all prompts, counted within each call of `answer`.
-
-    Raises:
-        EngineError: The engine reads facts, of which a key says nothing.
-
-    Example:
-        >>> import tempfile
-        >>> from popsim.engines import answer_all
-        >>> class Echo:
-        ...     fingerprint, reads, abilities, reproducible, notice = "echo", "text", frozenset(), "exact", ""
-        ...     def answer(self, prompts):
-        ...         yield from ((i, Reply(p.messages[-1][1])) for i, p in enumerate(prompts))
-        >>> with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.sqlite") as journal:
-        ...     engine = Journaled(Echo(), journal)
-        ...     replies = answer_all(engine, [Prompt((("user", word),)) for word in ("up", "up", "down")])
-        ...     [reply.text for reply in replies], engine.asked, engine.duplicates
-        (['up', 'up', 'down'], 2, 1)
-    """
-
-    def __init__(self, engine: Engine, journal: Journal) -> None:
-        if engine.reads != "text":
-            raise EngineError(f"engine {engine.fingerprint}: reads facts, so it cannot be journaled; use it as it is")
-        self.fingerprint = engine.fingerprint
-        self.reads: Literal["text", "facts"] = "text"
-        self.abilities = engine.abilities
-        self.reproducible = engine.reproducible
-        self.notice = engine.notice
-        self.asked = self.from_journal = self.duplicates = self.distinct = 0
-        self._engine = engine
-        self._journal = journal
-
-    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
-        """Yield what is stored, then what the engine answers, each reply stored before it is handed on.
-
-        Raises:
-            EngineError: The journal cannot be read or written, or the engine fails.
-        """
-        waiting: dict[bytes, list[int]] = {}
-        stored: set[bytes] = set()
-        for positions, keys in _in_bulk(self.fingerprint, prompts):
-            known = self._journal.get_many(keys)
-            stored.update(known)
-            for position, key in zip(positions, keys, strict=True):
-                if key in known:
-                    self.from_journal += 1
-                    yield position, known[key]
-                else:
-                    waiting.setdefault(key, []).append(position)
-        self.distinct += len(stored) + len(waiting)
-        if waiting:
-            yield from self._ask(prompts, waiting)
-
-    def _ask(self, prompts: Sequence[Prompt], waiting: dict[bytes, list[int]]) -> Iterator[tuple[int, Reply]]:
-        keys, places = list(waiting), list(waiting.values())
-        self.asked += len(keys)
-        self.duplicates += sum(map(len, places)) - len(keys)
-        for index, reply in self._engine.answer(_Picked(prompts, [positions[0] for positions in places])):
-            if reply.finish != "error":
-                self._journal.put(keys[index], reply)
-            for position in places[index]:
-                yield position, reply
-
-
-def _in_bulk(fingerprint: str, prompts: Sequence[Prompt]) -> Iterator[tuple[range, list[bytes]]]:
+def in_bulk(fingerprint: str, prompts: Sequence[Prompt]) -> Iterator[tuple[range, list[bytes]]]:
     """Go through all prompts, some hundred positions and their keys at a time."""
     for start in range(0, len(prompts), _BULK):
         positions = range(start, min(start + _BULK, len(prompts)))
         yield positions, [prompt_key(fingerprint, prompts[position]) for position in positions]
-
-
-class Replay:
-    """Answers from the journal of an earlier Run or sweep folder, without a model.
-
-    Args:
-        model: The folder.
-
-    Attributes:
-        fingerprint: Of the engine that answered then; a prompt that was not asked then comes back as an error.
-
-    Raises:
-        EngineError: The folder is no Run folder, keeps no journal, or its files cannot be read.
-    """
-
-    def __init__(self, model: str) -> None:
-        folder = Path(model)
-        engine = _engine_of(folder)
-        self.fingerprint: str = engine["fingerprint"]
-        self.reads: Literal["text", "facts"] = "text"
-        self.abilities: frozenset[Ability] = frozenset(get_args(Ability)) - {"next"}
-        self.reproducible: Literal["exact", "best_effort"] = engine["reproducible"]
-        self.notice: str = engine["notice"]
-        self._folder = folder
-        if not (folder / "journal.sqlite").is_file():
-            raise EngineError(
-                f"replay:{folder}: no journal.sqlite there; a run inside a sweep shares the journal of the sweep's "
-                f"folder, and an engine that reads facts keeps none: run {self.fingerprint} again instead"
-            )
-        self._journal = Journal(folder / "journal.sqlite", readonly=True)
-
-    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
-        """Yield the stored reply of each prompt, in order."""
-        missing = Reply("", finish="error", error=f"not stored in {self._folder}: another text, sampling or seed")
-        for positions, keys in _in_bulk(self.fingerprint, prompts):
-            known = self._journal.get_many(keys)
-            for position, key in zip(positions, keys, strict=True):
-                yield position, known.get(key, missing)
-
-
-def _engine_of(folder: Path) -> dict[str, Any]:
-    """Read what the manifest of a Run folder says of its engine."""
-    path = folder / "manifest.json"
-    if not folder.is_dir():
-        raise EngineError(f"replay:{folder}: no such folder; give the path of a Run folder")
-    try:
-        engine = json.loads(path.read_text(encoding="utf-8"))["engine"]
-        return {key: str(engine[key]) for key in ("fingerprint", "reproducible", "notice")}
-    except FileNotFoundError:
-        raise EngineError(f"replay:{folder}: no manifest.json there; give the path of a Run folder") from None
-    except (OSError, ValueError, TypeError, KeyError) as problem:
-        raise EngineError(
-            f"{path}: does not describe one engine ({type(problem).__name__}: {problem}); give a run of a single engine"
-        ) from None

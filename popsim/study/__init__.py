@@ -1,7 +1,8 @@
 """Studies: from a scenario to a folder of tables."""
 
 from popsim.study.ask import Progress
+from popsim.study.estimate import Estimate, estimate
 from popsim.study.folder import Run, load_run
 from popsim.study.study import compare, run, sweep
 
-__all__ = ["Progress", "Run", "compare", "load_run", "run", "sweep"]
+__all__ = ["Estimate", "Progress", "Run", "compare", "estimate", "load_run", "run", "sweep"]

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -122,19 +122,27 @@ def start(
     replicate: int = 0,
 ) -> Cell:
     """Draw people and graph, make the model and its first round; nothing is written yet."""
-    who, graph = _keys(scenario)
-    people = shared.draw(who, lambda: draw_people(scenario))
-    follows = shared.draw(graph, lambda: draw_graph(scenario, people))
-    model = PopulationModel(scenario, respondent=respondent, reads=engine.reads, people=people, graph=follows)
+    model = build(scenario, engine.reads, respondent, shared)
     waves = model.waves()
     manifest = {
         "state": "running",
         "identity": identity(scenario, engine, respondent),
         "started": now(),
         "engine": about(engine),
+        "sampling": {"source": scenario.sampling.source, "structured": scenario.sampling.structured},
         "replicate": replicate,
     }
     return Cell(folder, replicate, manifest, model, waves, next(waves))
+
+
+def build(
+    scenario: Scenario, reads: Literal["text", "facts"], respondent: type[Respondent], shared: Shared
+) -> PopulationModel:
+    """Make the model of a scenario, with people and graph that others may have drawn before."""
+    who, graph = _keys(scenario)
+    people = shared.draw(who, lambda: draw_people(scenario))
+    follows = shared.draw(graph, lambda: draw_graph(scenario, people))
+    return PopulationModel(scenario, respondent=respondent, reads=reads, people=people, graph=follows)
 
 
 def identity(scenario: Scenario, engine: Engine, respondent: type[Respondent]) -> dict[str, Any]:
@@ -147,9 +155,10 @@ def identity(scenario: Scenario, engine: Engine, respondent: type[Respondent]) -
     }
 
 
-def about(engine: Engine) -> dict[str, str]:
+def about(engine: Engine) -> dict[str, Any]:
     """Give what a manifest says of an engine."""
-    return {name: getattr(engine, name) for name in ("fingerprint", "reads", "reproducible", "notice")}
+    said = {name: getattr(engine, name) for name in ("fingerprint", "reads", "reproducible", "notice")}
+    return {**said, "abilities": sorted(engine.abilities)}
 
 
 def now() -> str:

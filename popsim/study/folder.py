@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
@@ -213,12 +213,12 @@ def _short(value: Any) -> str:
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest whole."""
     text = json.dumps(manifest, ensure_ascii=False, indent=1)
-    write_whole(folder / MANIFEST, lambda to: to.write_text(text + "\n", encoding="utf-8"))
+    _write(folder / MANIFEST, lambda to: to.write_text(text + "\n", encoding="utf-8"))
 
 
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
     """Write one Parquet file whole."""
-    write_whole(folder / f"{name}.parquet", lambda to: table.to_parquet(to, index=False, compression="zstd"))
+    _write(folder / f"{name}.parquet", lambda to: table.to_parquet(to, index=False, compression="zstd"))
 
 
 def write_graph(folder: Path, graph: csr_array) -> None:
@@ -228,7 +228,17 @@ def write_graph(folder: Path, graph: csr_array) -> None:
         with to.open("wb") as file:
             save_npz(file, graph)
 
-    write_whole(folder / "follows.npz", save)
+    _write(folder / "follows.npz", save)
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    try:
+        write_whole(path, write)
+    except OSError as problem:
+        raise RunError(
+            f"{path}: cannot be written: {problem.strerror or problem}; what was answered is stored: free some space "
+            "and run the same command again"
+        ) from None
 
 
 def versions() -> dict[str, str]:

@@ -14,7 +14,9 @@ import pandas as pd
 
 from popsim.engines import Engine, load_engine
 from popsim.engines.baseline import Baseline, uncalibrated
-from popsim.engines.journal import Journal, Journaled
+from popsim.engines.cache import Cache, opened
+from popsim.engines.journal import Journal
+from popsim.engines.journaled import Journaled
 from popsim.errors import RunError
 from popsim.evaluate import compare_with_reference
 from popsim.model import Respondent
@@ -32,6 +34,7 @@ from popsim.study.folder import (
     write_manifest,
     write_table,
 )
+from popsim.study.needs import check_abilities
 
 
 def run(
@@ -41,6 +44,7 @@ def run(
     engine: Engine | None = None,
     respondent: type[Respondent] = Respondent,
     progress: ProgressCallback | None = None,
+    cache: str | Path | None = None,
 ) -> Run:
     """Field a study and write its Run folder; called again on the same folder it continues where it stopped.
 
@@ -50,9 +54,11 @@ def run(
         engine: Who answers; made from ``scenario.engine`` unless given.
         respondent: The class of the agents.
         progress: Told after every reply.
+        cache: A file of replies that runs share, made where it is missing; see `popsim.engines.cache`.
 
     Raises:
         RunError: The folder belongs to another study or process, or more answers failed than the scenario allows.
+        EngineError: The engine cannot do what the scenario asks of it, or fails.
 
     Example:
         >>> import tempfile
@@ -63,14 +69,15 @@ def run(
     """
     scenario = single(scenario)
     engine = engine or load_engine(scenario.engine.spec, **scenario.engine.options)
+    check_abilities(scenario, engine)
     who = identity(scenario, engine, respondent)
     folder = Path(out) if out is not None else default_folder(scenario, who)
-    with locked(folder):
+    with opened(cache if engine.reads == "text" else None) as lent, locked(folder):
         if claim(folder, who) != "complete":
             shared = Shared()
             cell = start(scenario, folder, engine, respondent, shared)
             cell.write_start(shared)
-            with _asking(engine, folder) as asking:
+            with _asking(engine, folder, lent) as asking:
                 _field([cell], asking, progress)
     return _checked(load_run(folder), scenario)
 
@@ -82,6 +89,7 @@ def sweep(
     *,
     respondent: type[Respondent] = Respondent,
     progress: ProgressCallback | None = None,
+    cache: str | Path | None = None,
 ) -> pd.DataFrame:
     """Field every point of a sweep in every replicate, pooled into shared engine calls.
 
@@ -91,18 +99,22 @@ def sweep(
         out: The folder; it gets one Run folder per point and replicate, and ``answers.parquet`` on top.
         respondent: The class of the agents.
         progress: Told after every reply.
+        cache: A file of replies that runs share, made where it is missing; see `popsim.engines.cache`.
 
     Returns:
         All answers, with a column per swept path.
 
     Raises:
         RunError: The folder belongs to another study or process.
+        EngineError: An engine cannot do what a point asks of it, or fails.
     """
     folder = Path(out)
     engines = {
         key: load_engine(settings.spec, **settings.options)
         for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
     }
+    for point in points:
+        check_abilities(point.scenario, engines[_engine_key(point.scenario)])
     first = points[0].scenario
     what = {
         **identity(first, engines[_engine_key(first)], respondent),
@@ -110,7 +122,7 @@ def sweep(
         "points": [{"values": _plain(point.values), "sha": scenario_hash(point.scenario)} for point in points],
         "replicates": replicates,
     }
-    with locked(folder):
+    with opened(cache if any(engine.reads == "text" for engine in engines.values()) else None) as lent, locked(folder):
         if claim(folder, what) != "complete":
             shared, started = Shared(), time.monotonic()
             cells = {
@@ -130,7 +142,7 @@ def sweep(
             write_manifest(folder, manifest)
             for cell in cells.values():
                 cell.write_start(shared)
-            manifest["counts"] = _field_by_engine(list(cells.values()), engines, folder, progress)
+            manifest["counts"] = _field_by_engine(list(cells.values()), engines, folder, lent, progress)
             write_table(folder, "answers", _swept_answers(points, cells))
             manifest |= {"state": "complete", "seconds": round(time.monotonic() - started, 3), "versions": versions()}
             write_manifest(folder, manifest)
@@ -174,13 +186,17 @@ def _engine_key(scenario: Scenario) -> str:
 
 
 def _field_by_engine(
-    cells: Sequence[Cell], engines: Mapping[str, Engine], folder: Path, progress: ProgressCallback | None
+    cells: Sequence[Cell],
+    engines: Mapping[str, Engine],
+    folder: Path,
+    cache: Cache | None,
+    progress: ProgressCallback | None,
 ) -> dict[str, dict[str, int | None]]:
     """Field the cells of one engine after the other; gives the counts by engine."""
     counts = {}
     for key, engine in engines.items():
         mine = [cell for cell in cells if _engine_key(cell.model.scenario) == key]
-        with _asking(engine, folder) as asking:
+        with _asking(engine, folder, cache) as asking:
             _field(mine, asking, progress)
             prompts = sum(cell.manifest["counts"]["prompts"] for cell in mine)
             counts[engine.fingerprint] = {"prompts": prompts, **_engine_counts(asking)}
@@ -219,17 +235,17 @@ def _closing(cell: Cell, engine: Engine, seconds: float) -> dict[str, Any]:
 
 
 @contextmanager
-def _asking(engine: Engine, folder: Path) -> Iterator[Engine]:
-    """Put the folder's journal before an engine that reads text; facts cost nothing to answer again."""
+def _asking(engine: Engine, folder: Path, cache: Cache | None) -> Iterator[Engine]:
+    """Put journal and cache before an engine that reads text; facts cost nothing to answer again."""
     if engine.reads == "facts":
         yield engine
         return
     with Journal(folder / JOURNAL) as journal:
-        yield Journaled(engine, journal)
+        yield Journaled(engine, journal, cache)
 
 
 def _engine_counts(engine: Engine) -> dict[str, int | None]:
-    names = ("asked", "from_journal", "distinct")
+    names = ("asked", "from_journal", "from_cache", "distinct")
     return {name: getattr(engine, name, None) for name in names}
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from popsim.engines import Prompt, Reply, Sampling, answer_all, load_engine
 from popsim.engines import journal as module
-from popsim.engines.journal import Journal, Journaled, prompt_key
+from popsim.engines.journal import Journal, prompt_key
+from popsim.engines.journaled import Journaled
 from popsim.errors import EngineError
 
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=200)

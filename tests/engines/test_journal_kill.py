@@ -13,7 +13,8 @@ SIZE = 3000
 WRITER = f"""
 import resource, signal, sys
 from popsim.engines import Prompt, Reply
-from popsim.engines.journal import Journal, Journaled
+from popsim.engines.journal import Journal
+from popsim.engines.journaled import Journaled
 
 class Long:
     fingerprint, reads, abilities, reproducible, notice = "long", "text", frozenset(), "exact", ""

@@ -1,0 +1,5 @@
+"""``python -m popsim.cli`` is the command ``popsim``."""
+
+from popsim.cli import main
+
+main()

@@ -1,0 +1,232 @@
+"""What a study would cost: prompts, distinct ones, tokens and time, before it is paid."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from popsim.engines import Engine, Prompt, Reply, answer_all, load_engine, split_spec
+from popsim.engines.cache import Cache, opened
+from popsim.engines.journal import prompt_key
+from popsim.model import PopulationModel, Respondent, Round
+from popsim.scenario import EngineSettings, Point
+from popsim.study.ask import Pooled
+from popsim.study.cell import Shared, build
+from popsim.study.needs import check_abilities
+
+PROBE = 16
+"""Prompts that are really asked, to see how long one takes."""
+_TOKENIZED = 64
+_CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the runs of one engine would cost, first attempts alone.
+
+    Attributes:
+        engine: Its spec.
+        runs: Points times replicates.
+        prompts: Prompts of all waves.
+        distinct: Different questions among those whose text is known: of all waves where nothing is in the news, else
+            of the first.
+        unknown: Prompts of later waves, whose text the news decides: how many are distinct is not known.
+        prompt_tokens: Tokens of the distinct prompts and of the unknown ones.
+        counted: How tokens were counted.
+        most_reply_tokens: Tokens that the replies can have at most.
+        probed: Prompts that were really asked.
+        failed: What the engine said of the first of those that it could not answer.
+        reply_tokens: Tokens of the replies as the probe would have it; ``None`` where it cannot tell.
+        seconds: Time, as the probe would have it; batches larger than the probe are mostly faster. ``None`` without
+            a probe, and where it failed.
+    """
+
+    engine: str
+    runs: int
+    prompts: int
+    distinct: int
+    unknown: int
+    prompt_tokens: int
+    counted: str
+    most_reply_tokens: int
+    probed: int = 0
+    failed: str = ""
+    reply_tokens: int | None = None
+    seconds: float | None = None
+
+
+def estimate(
+    points: Sequence[Point], replicates: int = 1, *, probe: int = PROBE, cache: str | Path | None = None
+) -> list[Estimate]:
+    """Count what a study or a sweep would ask, and try a few prompts; no Run folder is written.
+
+    Args:
+        points: From `popsim.scenario.sweep_points`; one for a study.
+        replicates: How often each point is repeated.
+        probe: Prompts that each engine is really asked; with 0 no engine but ``baseline`` is loaded.
+        cache: Where the replies of the probe are kept for the runs to come; nowhere unless given.
+
+    Returns:
+        One estimate for each engine that the points name.
+
+    Raises:
+        EngineError: An engine cannot be loaded, or cannot do what a point asks of it.
+
+    Example:
+        >>> from popsim.scenario import sweep_points
+        >>> (found,) = estimate(list(sweep_points("oil_price_fall", {"size": 30, "engine": "nano:small"})), probe=0)
+        >>> found.prompts, found.distinct, found.counted
+        (30, 30, 'estimated, 4 characters a token')
+    """
+    found, shared = [], Shared()
+    for settings, mine in _by_engine(points):
+        engine = _engine(settings) if probe or settings.spec == "baseline" else None
+        if engine is not None:
+            for point in mine:
+                check_abilities(point.scenario, engine)
+        reads = engine.reads if engine is not None else "text"
+        models = [
+            build(point.scenario.replicate(number), reads, Respondent, shared)
+            for point in mine
+            for number in range(replicates)
+        ]
+        count = _Count(engine.fingerprint if engine is not None else settings.spec)
+        rounds = [next(model.waves()) for model in models]
+        for model, first in zip(models, rounds, strict=True):
+            count.add(model, first)
+        tried = _Probe()
+        if engine is not None and probe:
+            tried = _try(engine, Pooled(rounds), probe, cache if reads == "text" else None)
+        found.append(_put_together(settings.spec, count, tried))
+    return found
+
+
+@dataclass
+class _Count:
+    """What has been counted so far."""
+
+    fingerprint: str
+    runs: int = 0
+    prompts: int = 0
+    unknown: int = 0
+    characters: int = 0
+    most: int = 0
+    keys: set[bytes] = field(default_factory=set)
+    some: list[str] = field(default_factory=list)
+
+    def add(self, model: PopulationModel, first: Round) -> None:
+        """Count the prompts of all waves of a model; without news its later waves ask in the words of the first."""
+        self.runs += 1
+        waves = len(model.scenario.waves)
+        self.prompts += waves * len(first)
+        changes = bool(model.items) and waves > 1
+        if model.reads == "facts":
+            return
+        later = waves - 1 if changes else 0
+        self.unknown += later * len(first)
+        for wave in range(waves - later):
+            for prompt in Round(model, wave) if wave else first:
+                self._look_at(prompt, later)
+
+    def _look_at(self, prompt: Prompt, later: int) -> None:
+        """Count a prompt unless it has been counted, and those that will stand in its place in later waves."""
+        key = prompt_key(self.fingerprint, prompt)
+        times = later + (key not in self.keys)
+        self.keys.add(key)
+        self.characters += times * _length(prompt)
+        self.most += times * prompt.sampling.max_tokens
+        if len(self.some) < _TOKENIZED:
+            self.some.append("\n".join(text for _, text in prompt.messages) + prompt.prefill)
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """A few prompts that were really asked: the first alone, as an engine sets itself up for it, then the rest."""
+
+    prompts: Sequence[Prompt] = ()
+    replies: Sequence[Reply] = ()
+    first: float = 0.0
+    rest: float = 0.0
+
+    def seconds(self, asked: int) -> float | None:
+        """Scale to so many prompts."""
+        if not self.replies or any(reply.finish == "error" for reply in self.replies):
+            return None
+        others = len(self.replies) - 1
+        return self.first + (self.rest / others if others else self.first) * (asked - 1)
+
+
+def _by_engine(points: Sequence[Point]) -> Iterator[tuple[EngineSettings, list[Point]]]:
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        groups.setdefault(point.scenario.engine.model_dump_json(), []).append(point)
+    for mine in groups.values():
+        yield mine[0].scenario.engine, mine
+
+
+def _engine(settings: EngineSettings) -> Engine:
+    return load_engine(settings.spec, **settings.options)
+
+
+def _try(engine: Engine, pool: Pooled, probe: int, cache: str | Path | None) -> _Probe:
+    """Ask some prompts from all over the study, and keep the replies where there is a cache."""
+    step = max(1, len(pool) // probe)
+    prompts = [pool[position] for position in range(0, len(pool), step)[:probe]]
+    started = time.monotonic()
+    replies = answer_all(engine, prompts[:1])
+    first = time.monotonic() - started
+    replies += answer_all(engine, prompts[1:])
+    rest = time.monotonic() - started - first
+    with opened(cache) as shared:
+        if shared is not None:
+            _keep(shared, engine.fingerprint, prompts, replies)
+    return _Probe(prompts, replies, first, rest)
+
+
+def _keep(cache: Cache, fingerprint: str, prompts: Sequence[Prompt], replies: Sequence[Reply]) -> None:
+    answered = [(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True) if reply.finish != "error"]
+    cache.keep(fingerprint, {prompt_key(fingerprint, prompt): reply for prompt, reply in answered})
+
+
+def _put_together(spec: str, count: _Count, tried: _Probe) -> Estimate:
+    """Scale what the probe saw to everything that would be asked."""
+    asked = len(count.keys) + count.unknown or count.prompts
+    rate, counted = _tokens_per_character(spec, count, tried)
+    good = [reply for reply in tried.replies if reply.finish != "error"]
+    written = sum(reply.completion_tokens for reply in good)
+    return Estimate(
+        engine=spec,
+        runs=count.runs,
+        prompts=count.prompts,
+        distinct=len(count.keys) if count.keys else count.prompts,
+        unknown=count.unknown,
+        prompt_tokens=round(rate * count.characters),
+        counted=counted,
+        most_reply_tokens=count.most,
+        probed=len(tried.replies),
+        failed=next((reply.error for reply in tried.replies if reply.finish == "error"), ""),
+        reply_tokens=round(written / len(good) * asked) if written else None,
+        seconds=tried.seconds(asked),
+    )
+
+
+def _tokens_per_character(spec: str, count: _Count, tried: _Probe) -> tuple[float, str]:
+    """Find out how long a token is: from the engine, from its tokenizer, or by rule of thumb."""
+    if not count.characters:
+        return 0.0, "none, this engine reads no text"
+    told = [pair for pair in zip(tried.prompts, tried.replies, strict=True) if pair[1].prompt_tokens]
+    if told:
+        tokens = sum(reply.prompt_tokens for _, reply in told)
+        return tokens / sum(_length(prompt) for prompt, _ in told), f"counted by the engine on {len(told)} prompts"
+    file = Path(split_spec(spec)[1] or "/nowhere") / "tokenizer.json"
+    if file.is_file():
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(file))
+        tokens = sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in count.some)
+        return tokens / sum(map(len, count.some)), f"counted by the engine's tokenizer on {len(count.some)} prompts"
+    return 1 / _CHARACTERS_PER_TOKEN, f"estimated, {_CHARACTERS_PER_TOKEN} characters a token"
+
+
+def _length(prompt: Prompt) -> int:
+    return sum(len(text) for _, text in prompt.messages) + len(prompt.prefill)
