@@ -1,6 +1,8 @@
 """Presets: what they fill in, what they leave alone, and what is said when one does not fit."""
 
 import json
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -53,9 +55,9 @@ def test_the_3b_model_is_asked_as_its_card_does():
 
 
 def test_what_the_scenario_says_wins_value_by_value():
-    engine = ENGINE | {"options": {"dtype": "half", "seed": 1}, "adapter": "mine"}
+    engine = ENGINE | {"options": {"dtype": "float16", "seed": 1}, "adapter": "mine"}
     scenario = load_scenario(study(engine, sampling={"max_tokens": 50}))
-    assert scenario.engine.options == {"dtype": "half", "max_model_len": 8192, "seed": 1}
+    assert scenario.engine.options == {"dtype": "float16", "max_model_len": 8192, "seed": 1}
     assert scenario.engine.adapter == "mine"
     assert (scenario.sampling.source, scenario.sampling.max_tokens) == ("model", 50)
 
@@ -149,3 +151,16 @@ def test_a_broken_preset_is_named_with_the_scenario_that_uses_it():
     assert "study.yaml: engine.preset: mine.yaml: sampling.max_tokens" in refused({"preset": "mine.yaml", "model": "w"})
     Path("mine.yaml").write_text("title: Mine\nspec: vllm\nsamplings: {}\n")
     assert "samplings: unknown key; did you mean sampling?" in refused({"preset": "mine.yaml", "model": "w"})
+
+
+def test_the_recipe_in_the_documentation_is_a_scenario_that_loads():
+    text = (Path(popsim.__file__).parents[1] / "docs" / "engines.md").read_text(encoding="utf-8")
+    whole, server = (textwrap.dedent(block) for block in re.findall(r"(?s)```yaml\n(.*?)```", text))
+    Path("my_prompt.txt").write_text(textwrap.dedent(re.search(r"(?s)```text\n(.*?)```", text)[1]))
+    recipe = yaml.safe_load(whole)
+    for changes in ({}, yaml.safe_load(server)):
+        Path("recipe.yaml").write_text(yaml.safe_dump(recipe | changes))
+        scenario = load_scenario("recipe.yaml")
+        assert scenario.sampling.source == "model"
+        assert f"engine.spec: {scenario.engine.spec}" in text or f"spec: {scenario.engine.spec}" in text
+    assert "popsim copy survey_v1_3b" in text
