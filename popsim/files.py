@@ -19,7 +19,7 @@ _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-Shelf = Literal["scenarios", "scenarios/questionnaires", "populations"]
+Shelf = Literal["scenarios", "scenarios/questionnaires", "populations", "presets"]
 
 
 class Frozen(BaseModel):

@@ -25,8 +25,8 @@ from popsim.prompts import Prepared, load_layout, load_template, prepare
 from popsim.scenario import Scenario
 from popsim.survey import Question, Reading, longest_reply, read_reply, reply_grammar, reply_schema
 
-_CHARACTERS = 2
-"""Characters that a token of a free reply stands for, at the least."""
+_BYTES, _LOOSE = 3, 256
+"""Bytes that a token of a free reply stands for on average, at the least; tokens for a loose form, such as a fence."""
 
 Readings = Sequence[Reading]
 
@@ -302,7 +302,7 @@ def _form(scenario: Scenario, questions: Sequence[Question]) -> tuple[Sampling, 
     reasoning = scenario.prompt.reasoning
     longest = longest_reply(questions, reasoning=reasoning)
     if not scenario.sampling.structured:
-        return scenario.sampling.wire(-(-longest // _CHARACTERS)), None
+        return scenario.sampling.wire(longest // _BYTES + _LOOSE), None
     schema = json.dumps(reply_schema(questions, reasoning=reasoning), ensure_ascii=False)
     return scenario.sampling.wire(longest), Shape(reply_grammar(questions, reasoning=reasoning), schema)
 

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from popsim import streams
 from popsim.engines import Sampling
+from popsim.engines.presets import with_preset
 from popsim.errors import PopsimError, ScenarioError
 from popsim.files import Frozen, find_file, read_text, read_yaml, validate
 from popsim.network import NetworkSpec, NoNetwork
@@ -125,9 +126,9 @@ class SamplingSettings(Frozen):
 
     @model_validator(mode="after")
     def _one_source(self) -> "SamplingSettings":
-        drawn = {"temperature", "top_p", "top_k"} & self.model_fields_set
-        if self.source == "model" and drawn:
-            raise ValueError(f"source 'model' leaves {', '.join(sorted(drawn))} to the model; take it out")
+        given = self.model_dump(include={"temperature", "top_p", "top_k"}, exclude_defaults=True)
+        if self.source == "model" and given:
+            raise ValueError(f"source 'model' leaves {', '.join(given)} to the model; take it out")
         return self
 
     def wire(self, longest: int) -> Sampling:
@@ -141,6 +142,10 @@ class EngineSettings(Frozen):
 
     spec: Text = "baseline"
     """``NAME[:MODEL][@URL]``; see ``popsim engines``."""
+    preset: str = ""
+    """A shipped name, or a path: fills in what this file leaves open of spec, options and sampling."""
+    model: str = ""
+    """Where the weights for the preset are: a folder or a hub name."""
     options: dict[str, str | int | float | bool | dict[str, str]] = {}
     """Settings of this engine."""
     adapter: str = ""
@@ -316,7 +321,7 @@ def scenario_hash(scenario: Scenario) -> str:
 
 def _resolve(data: Mapping[str, Any], path: Path) -> Scenario:
     """Read what a scenario names, and check the whole."""
-    whole = dict(data)
+    whole = with_preset(data, path)
     for key, load in (("population", load_population), ("questionnaire", load_questionnaire)):
         if isinstance(whole.get(key), str):
             whole[key] = load(whole[key], path.parent)

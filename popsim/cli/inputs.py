@@ -11,11 +11,11 @@ from popsim.errors import PopsimError, PopulationError, ScenarioError, SurveyErr
 from popsim.files import Shelf, find_file, read_yaml, shipped, write_whole
 from popsim.slots import did_you_mean
 
-SHELVES: tuple[Shelf, ...] = ("scenarios", "scenarios/questionnaires", "populations")
+SHELVES: tuple[Shelf, ...] = ("scenarios", "scenarios/questionnaires", "populations", "presets")
 
 
 def check(
-    files: Annotated[list[str], typer.Argument(help="Scenario, questionnaire or population files, or shipped names.")],
+    files: Annotated[list[str], typer.Argument(help="Files of any kind that popsim reads, or shipped names.")],
 ) -> None:
     """Read files and say what is wrong with them: file, path in it, value, what is allowed."""
     problems = 0
@@ -60,7 +60,7 @@ def people(
 
 
 def list_shipped() -> None:
-    """List the shipped scenarios, questionnaires and populations."""
+    """List the shipped scenarios, questionnaires, populations and presets."""
     for shelf in SHELVES:
         out.print(f"{shelf}:")
         for name, path in shipped(shelf).items():
@@ -73,7 +73,7 @@ def copy(
     name: Annotated[str, typer.Argument(help="The name of something shipped; see popsim list.")],
     file: Annotated[Path, typer.Argument(help="The file to write.")],
 ) -> None:
-    """Write a shipped scenario, questionnaire or population to a file of your own."""
+    """Write a shipped scenario, questionnaire, population or preset to a file of your own."""
     known = {stem: path for shelf in reversed(SHELVES) for stem, path in shipped(shelf).items()}
     if name not in known:
         raise ScenarioError(f"{name}: not shipped{did_you_mean(name, known)} Shipped: {', '.join(sorted(known))}")
@@ -91,6 +91,7 @@ def copy(
 
 def _check(name: str) -> str:
     """Read one file as what its keys say it is."""
+    from popsim.engines.presets import load_preset
     from popsim.model import PopulationModel
     from popsim.population import load_population
     from popsim.scenario import sweep_points
@@ -112,6 +113,9 @@ def _check(name: str) -> str:
     if "attributes" in data or "from_table" in data or "margins" in data:
         load_population(name)
         return "population, good"
+    if "spec" in data:
+        load_preset(name)
+        return "preset, good"
     raise SurveyError(
-        f"{name}: is no scenario (questionnaire:), questionnaire (vignettes:) or population (attributes:)"
+        f"{name}: is no scenario (questionnaire:), questionnaire (vignettes:), population (attributes:), preset (spec:)"
     )

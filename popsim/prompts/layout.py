@@ -109,7 +109,7 @@ def load_layout(layout: str = "survey_v1", language: str = "en") -> Layout:
     """Read a layout of the package.
 
     Args:
-        layout: Its name.
+        layout: Its name; ``shared_first`` takes what it does not word itself from the layout that it is based on.
         language: The language of the questionnaire, for example ``en`` or ``zh``.
 
     Raises:
@@ -130,7 +130,10 @@ def load_layout(layout: str = "survey_v1", language: str = "en") -> Layout:
             "change the questionnaire's language"
         )
     path = files[f"{layout}.{language}"]
-    return validate(Layout, read_yaml(path, ScenarioError), str(path), ScenarioError)
+    data = read_yaml(path, ScenarioError)
+    if "based_on" in data:
+        data = read_yaml(files[f"{data.pop('based_on')}.{language}"], ScenarioError) | data
+    return validate(Layout, data, str(path), ScenarioError)
 
 
 def load_template(text: str, layout: Layout, columns: Iterable[str] = (), where: str = "prompt.template") -> Layout:

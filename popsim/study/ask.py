@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple, overload
 
+import numpy as np
+
 from popsim.engines import Engine, Prompt, Reply
 from popsim.errors import EngineError
 from popsim.model import Round
@@ -46,10 +48,14 @@ ProgressCallback = Callable[[Progress], None]
 
 
 class Pooled(Sequence[Prompt]):
-    """The prompts of several rounds as one sequence, rendered when asked for."""
+    """The prompts of several rounds as one sequence, rendered when asked for; within a round arm by arm.
+
+    Prompts of one arm begin alike, so an engine's prefix cache still holds what they share when the next one comes.
+    """
 
     def __init__(self, rounds: Sequence[Round]) -> None:
         self.rounds = rounds
+        self._orders = [np.argsort(one.arm, kind="stable") for one in rounds]
         self._ends = list(accumulate(len(one) for one in rounds))
 
     def __len__(self) -> int:
@@ -59,7 +65,7 @@ class Pooled(Sequence[Prompt]):
     def locate(self, position: int) -> tuple[int, int]:
         """Say which round a position belongs to, and where in it."""
         which = bisect_right(self._ends, position)
-        return which, position - (self._ends[which - 1] if which else 0)
+        return which, int(self._orders[which][position - (self._ends[which - 1] if which else 0)])
 
     @overload
     def __getitem__(self, position: int) -> Prompt: ...
@@ -74,8 +80,7 @@ class Pooled(Sequence[Prompt]):
 
     def __iter__(self) -> Iterator[Prompt]:
         """Render the prompts one after the other."""
-        for one in self.rounds:
-            yield from one
+        return (self[i] for i in range(len(self)))
 
 
 def ask(

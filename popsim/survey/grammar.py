@@ -3,7 +3,8 @@
 The grammar (GBNF, the dialect of llama.cpp and xgrammar) admits only replies that `popsim.survey.read_reply` reads as
 ``ok``, ``dont_know`` or ``refused``: numbers on the grid of the question, with exactly its decimals; options as they
 are written, those of a multiple question in the order shown; texts of bounded length without a quotation mark, a tag
-or a line end; probabilities of bins in steps of five that sum to 100.
+or a line end; probabilities of bins in steps of five that sum to 100. Recall and reasoning are bounded in bytes
+as well, for a model may need a token for every byte of a script that it hardly knows.
 """
 
 import json
@@ -23,13 +24,17 @@ from popsim.survey.questions import (
 )
 
 PART_LENGTH = 1200
-"""Most characters of recall and of reasoning."""
-TEXT_LENGTH = 600
+"""Most characters of recall and of reasoning; a fourth of that where none of them is ASCII."""
+TEXT_LENGTH = 400
 """Most characters of a text answer, where its question does not allow fewer."""
 _STEP = 5
-_PROSE = r"[^<>`\x00-\x09\x0b-\x1f\x7f-\x9f]"
-_STRING = r'[^"\\<>`\x00-\x1f\x7f-\x9f]'
-_FIRST = r'[^"\\<>`\x00-\x20\x7f-\xa0\u1680\u2000-\u206f\u3000]'
+_PLAIN = r"[\n\x20-;=?-_a-~]"
+_WIDE = r"[^\x00-\x9f\ud800-\udfff]"
+_RUNS = PART_LENGTH // 4 - 1
+_BYTES = 4
+"""Most bytes of a character in UTF-8."""
+_STRING = r'[^"\\<>`\x00-\x1f\x7f-\x9f\ud800-\udfff]'
+_FIRST = r'[^"\\<>`\x00-\x20\x7f-\xa0\u1680\u2000-\u206f\u3000\ud800-\udfff]'
 
 Rules = dict[str, str]
 
@@ -57,11 +62,12 @@ def reply_grammar(questions: Sequence[Question], *, reasoning: bool = True) -> s
     answer = " ".join(['"{"', ' ", " '.join(fields), '"}"'])
     root = answer
     if reasoning:
-        part = f"{_PROSE}{{1,{PART_LENGTH}}}"
         tags = [f"<{tag}>\n" for tag in ("recall", "reasoning", "final_answer")]
         ends = [f"\n</{tag}>\n" for tag in ("recall", "reasoning")] + ["\n</final_answer>"]
         parts = ["part", "part", "answer"]
-        rules = {"part": part, "answer": answer} | rules
+        part = f"run{{1,{_RUNS}}} {_PLAIN}{{0,3}}"
+        run = f"{_PLAIN}{{4}} | {_PLAIN}{{0,3}} {_WIDE}"
+        rules = {"part": part, "run": run, "answer": answer} | rules
         root = " ".join(
             f"{_literal(tag)} {name} {_literal(end)}" for tag, name, end in zip(tags, parts, ends, strict=True)
         )
@@ -88,7 +94,7 @@ def reply_schema(questions: Sequence[Question], *, reasoning: bool = True) -> di
 
 
 def longest_reply(questions: Sequence[Question], *, reasoning: bool = True) -> int:
-    """Bound the length of a reply that keeps to the grammar, in characters; it takes fewer tokens than that.
+    """Bound the length of a reply that keeps to the grammar, in bytes of UTF-8; it takes no more tokens than that.
 
     Args:
         questions: What is asked.
@@ -99,8 +105,9 @@ def longest_reply(questions: Sequence[Question], *, reasoning: bool = True) -> i
         >>> longest_reply([age], reasoning=False)
         15
     """
-    tags = 2 * (PART_LENGTH + 30) + 40 if reasoning else 2
-    return tags + sum(len(_json(question.json_key)) + 4 + _longest(question) for question in questions)
+    part = _RUNS * (3 + _BYTES) + 3
+    tags = 2 * (part + 30) + 40 if reasoning else 2
+    return tags + sum(_size(question.json_key) + 4 + _longest(question) for question in questions)
 
 
 def number_texts(question: NumberQuestion | ScaleQuestion) -> list[str]:
@@ -131,7 +138,7 @@ def _written(point: int, places: int) -> str:
 
 
 def _number(question: NumberQuestion, name: str, rules: Rules) -> str:
-    return f'"\\"" ({" | ".join(_numbers(question, _gbnf))}) {_literal(question.unit + chr(34))}'
+    return f'"\\"" ({" | ".join(_numbers(question, _gbnf))}) {_literal(_json(question.unit)[1:])}'
 
 
 def _scale(question: ScaleQuestion, name: str, rules: Rules) -> str:
@@ -198,6 +205,8 @@ def _schema(question: Question) -> dict[str, Any]:
     words = [words for words in (question.dont_know, question.refusal) if words is not None]
     if isinstance(question, NumberQuestion | ScaleQuestion):
         unit = question.unit if isinstance(question, NumberQuestion) else ""
+        if _json(unit) != f'"{unit}"':  # servers disagree on whether a pattern is about the text or its JSON
+            unit = ""
         value: dict[str, Any] = string | {"pattern": f"^({'|'.join(_numbers(question, _regex))}){_escaped(unit)}$"}
     elif isinstance(question, ChoiceQuestion):
         return string | {"enum": [*question.options, *words]}
@@ -223,13 +232,13 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _longest(question: Question) -> int:
-    """Bound the characters of one answer."""
-    words = max((len(_json(words)) for words in (question.dont_know, question.refusal) if words is not None), default=0)
-    labels = [len(_json(label)) + 4 for label in option_labels(question)]
+    """Bound the bytes of one answer."""
+    words = max((_size(words) for words in (question.dont_know, question.refusal) if words is not None), default=0)
+    labels = [_size(label) + 4 for label in option_labels(question)]
     if isinstance(question, NumberQuestion | ScaleQuestion):
         low, high, places = _grid(question)
         unit = question.unit if isinstance(question, NumberQuestion) else ""
-        long = max(len(_written(low, places)), len(_written(high, places))) + len(_json(unit))
+        long = max(len(_written(low, places)), len(_written(high, places))) + _size(unit)
     elif isinstance(question, ChoiceQuestion):
         long = max(labels)
     elif isinstance(question, MultipleQuestion):
@@ -237,7 +246,7 @@ def _longest(question: Question) -> int:
     elif isinstance(question, DensityQuestion):
         long = 2 + sum(labels) + 8 * len(labels)
     else:
-        long = 2 + min(question.max_characters, TEXT_LENGTH)
+        long = 2 + _BYTES * min(question.max_characters, TEXT_LENGTH)
     return max(long, words)
 
 
@@ -317,3 +326,8 @@ def _escaped(text: str) -> str:
 
 def _json(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def _size(text: str) -> int:
+    """Count the bytes of a text in JSON, with its quotation marks."""
+    return len(_json(text).encode("utf-8", "surrogatepass"))

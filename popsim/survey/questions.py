@@ -1,5 +1,6 @@
 """What can be asked: six kinds of question, told apart by ``kind:``."""
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -92,6 +93,11 @@ class NumberQuestion(_Asked):
     def _range(self) -> "NumberQuestion":
         if self.minimum >= self.maximum:
             raise ValueError(f"minimum {self.minimum:g} must be below maximum {self.maximum:g}")
+        scale = 10**self.decimals
+        if math.ceil(round(self.minimum * scale, 6)) > math.floor(round(self.maximum * scale, 6)):
+            raise ValueError(
+                f"no number with {self.decimals} decimals lies from {self.minimum:g} to {self.maximum:g}; allow more"
+            )
         if self.anchor is not None and not self.minimum <= self.anchor <= self.maximum:
             raise ValueError(f"anchor {self.anchor:g} lies outside {self.minimum:g} to {self.maximum:g}")
         return self

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 import popsim
 from popsim.engines import Reply, answer_all
 from popsim.model import PopulationModel, assign_arms
+from popsim.survey import longest_reply, reply_grammar
 
 NEWS = {"name": "spill", "text": "A pipeline has burst.", "source": "radio", "step": 0, "reach": 0.3, "passed_on": 0.4}
 
@@ -151,3 +152,21 @@ def test_the_period_and_the_party_in_power_reach_the_people():
     assert "Democratic Party is in power" in next(later.waves())[0].messages[0][1]
     share = [(model.people["unemployment_prior"] == "more").mean() for model in (then, later)]
     assert share[0] < share[1]
+
+
+def test_the_longest_reply_fits_and_a_free_one_has_room_for_a_loose_form():
+    held, free = (
+        next(PopulationModel(oil(**{"sampling.structured": structured, "prompt.reasoning": False})).waves())[0]
+        for structured in (True, False)
+    )
+    questions = oil().shown("fall").questions
+    assert held.sampling.max_tokens == longest_reply(questions, reasoning=False)
+    assert held.shape.grammar == reply_grammar(questions, reasoning=False)
+    assert free.shape is None
+    age = {"name": "age", "kind": "number", "text": "How old are you?", "minimum": 18, "maximum": 99}
+    one = {"name": "one", "pages": [{"questions": [age]}]}
+    short = oil(
+        questionnaire={"name": "one", "topic": "t", "task": "t", "vignettes": [one]}, **{"prompt.reasoning": False}
+    )
+    fenced = '```json\n{"age": "45"}\n```'
+    assert next(PopulationModel(short).waves())[0].sampling.max_tokens >= len(fenced)

@@ -48,13 +48,32 @@ CASES = {
         LIN,
         REMARK,
     ),
+    "oil_fall_shared_first": ("oil_price", "fall", {"layout": "shared_first"}, DOWN_LESS, ANN, POSTS),
+    "oil_rise_shared_first_modules_off": (
+        "oil_price",
+        "rise",
+        {"layout": "shared_first", "modules": frozenset(), "reasoning": False, "as_of": date(2019, 3, 1)},
+        UP_MORE,
+        BOB,
+        POSTS,
+    ),
+    "learning_platform_shared_first": (
+        "learning_platform",
+        "only",
+        {"layout": "shared_first"},
+        DOWN_LESS,
+        LIN,
+        REMARK,
+    ),
 }
 
 
 def rendered(case):
     name, arm, settings, words, persona, heard = CASES[case]
     shown = set_arm(load_questionnaire(name), arm)
-    return prepare(load_layout(language=shown.language), shown, **settings).render(words, persona, heard)
+    settings = dict(settings)
+    layout = load_layout(settings.pop("layout", "survey_v1"), shown.language)
+    return prepare(layout, shown, **settings).render(words, persona, heard)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -238,10 +239,15 @@ def test_a_sweep_shares_people_asks_each_distinct_prompt_once_and_says_so(study_
     assert len({(folder / "people.parquet").stat().st_ino for folder in folders}) == 2
 
 
-def test_pooled_prompts_are_found_again():
-    class Fake(list):
-        pass
+class Fake(list):
+    """A round whose prompts are letters; small ones belong to the first arm, capitals to the second."""
 
-    pool = Pooled([Fake("ab"), Fake(""), Fake("cde")])
-    assert [pool[i] for i in range(len(pool))] == list("abcde") == list(pool)
-    assert [pool.locate(i) for i in range(5)] == [(0, 0), (0, 1), (2, 0), (2, 1), (2, 2)]
+    @property
+    def arm(self):
+        return np.array([letter.isupper() for letter in self], dtype=int)
+
+
+def test_pooled_prompts_are_found_again_and_those_of_an_arm_stand_together():
+    pool = Pooled([Fake("ABcD"), Fake(""), Fake("xYz")])
+    assert [pool[i] for i in range(len(pool))] == list("cABDxzY") == list(pool) == pool[:]
+    assert [pool.locate(i) for i in range(7)] == [(0, 2), (0, 0), (0, 1), (0, 3), (2, 0), (2, 2), (2, 1)]

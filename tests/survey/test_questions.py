@@ -44,6 +44,7 @@ def complaint(question):
         (NUMBER | {"minimum": 10}, ": minimum 10 must be below maximum 10"),
         (NUMBER | {"minimum": 11}, ": minimum 11 must be below maximum 10"),
         (NUMBER | {"anchor": 12}, ": anchor 12 lies outside 0 to 10"),
+        (NUMBER | {"minimum": 0.2, "maximum": 0.8}, ": no number with 0 decimals lies from 0.2 to 0.8; allow more"),
         (NUMBER | {"decimals": 7}, ".decimals: should be less than or equal to 6, not 7"),
         (NUMBER | {"maximum": float("inf")}, ".maximum: should be a finite number, not inf"),
         (NUMBER | {"minimun": 0}, ".minimun: unknown key; did you mean minimum? Allowed: anchor, decimals, dont_know,"),
