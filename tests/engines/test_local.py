@@ -14,36 +14,19 @@ transformers = pytest.importorskip("transformers")
 from scipy.stats import chisquare  # noqa: E402
 from tiny import CHATML, make_tiny_checkpoint  # noqa: E402
 
-from popsim.engines import Prompt, Sampling, answer_all, load_engine, local  # noqa: E402
-from popsim.engines.local import draw_tokens  # noqa: E402
+from popsim.engines import Prompt, Sampling, answer_all, load_engine  # noqa: E402
+from popsim.engines.local import draw_tokens, loading, texts  # noqa: E402
+from popsim.engines.local import engine as local  # noqa: E402
 from popsim.errors import EngineError  # noqa: E402
 from popsim.streams import uniform  # noqa: E402
 
 GREEDY = Sampling(temperature=0, max_tokens=20)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Threads of so small a model only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return make_tiny_checkpoint(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture
-def copy(checkpoint, tmp_path):
-    """A checkpoint to spoil."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    for path in checkpoint.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder
 
 
 def edit(path, **values):
@@ -252,7 +235,7 @@ def test_messages_that_the_template_refuses_fail_alone(copy):
 def test_a_template_that_prints_the_date_prints_the_same_one_every_day(copy):
     (copy / "chat_template.jinja").write_text("{{ strftime_now('%d %B %Y') }}" + CHATML)
     engine = load_engine(f"transformers:{copy}")
-    assert local._render(engine._tokenizer, [("user", "x")]).startswith("01 January 2025")
+    assert texts.render(engine._tokenizer, [("user", "x")]).startswith("01 January 2025")
 
 
 def test_when_memory_runs_out_the_batch_is_halved_and_nothing_changes(checkpoint, monkeypatch):
@@ -317,20 +300,20 @@ def test_the_fingerprint_names_content_and_not_place(checkpoint, copy):
 
 
 def test_a_large_file_is_known_by_its_header_and_by_samples(tmp_path, monkeypatch):
-    monkeypatch.setattr(local, "_WHOLE", 2**20)
+    monkeypatch.setattr(loading, "_WHOLE", 2**20)
     path = tmp_path / "weights"
     content = np.random.default_rng(0).integers(0, 256, 80 * 2**20, dtype=np.uint8)
     content.tofile(path)
-    digest = local._digest(path)
-    assert local._digest(path) == digest
+    digest = loading._digest(path)
+    assert loading._digest(path) == digest
     for change in (0, len(content) - 1):
         content[change] ^= 1
         content.tofile(path)
-        assert local._digest(path) != digest
+        assert loading._digest(path) != digest
         content[change] ^= 1
     content[::65536] ^= 1
     content.tofile(path)
-    assert local._digest(path) != digest
+    assert loading._digest(path) != digest
 
 
 @pytest.mark.parametrize(

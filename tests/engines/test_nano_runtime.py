@@ -23,30 +23,12 @@ from popsim.errors import EngineError  # noqa: E402
 from popsim.streams import uniform  # noqa: E402
 
 GREEDY = Sampling(temperature=0, max_tokens=20)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Threads of so small a model only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return make_tiny_checkpoint(tmp_path_factory.mktemp("models") / "tiny", "float32")
-
-
-@pytest.fixture
-def copy(checkpoint, tmp_path):
-    """A checkpoint to spoil."""
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    for path in checkpoint.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder
 
 
 def edit(folder, **values):

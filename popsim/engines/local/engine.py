@@ -1,31 +1,24 @@
-"""Any Hugging Face causal language model with a chat template, run in this process by PyTorch."""
+"""The `Transformers` engine: prompts in, batches written token by token, replies out."""
 
-import hashlib
 import inspect
-import re
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jinja2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
-from transformers.utils import logging
+from transformers import DynamicCache
 
+from popsim.engines.local.decoding import draw_tokens
+from popsim.engines.local.loading import context, end_tokens, first_line, identity, load
+from popsim.engines.local.texts import control_tokens, render
 from popsim.engines.wire import Ability, Prompt, Reply, Sampling
 from popsim.errors import EngineError
 from popsim.streams import uniform
 
-_DTYPES = ("auto", "float64", "float32", "bfloat16", "float16")
 _WINDOW = 4096
-_WHOLE = 64 * 2**20
-_FROZEN_DATE = date(2025, 1, 1)
 
 
 class Transformers:
@@ -56,16 +49,16 @@ class Transformers:
     def __init__(self, model: str, batch_size: int = 16, dtype: str = "auto", device: str = "auto") -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise EngineError(f"transformers:{model}: batch_size must be a whole number of 1 or more, not {batch_size}")
-        self._model, self._tokenizer = _load(model, dtype, device)
+        self._model, self._tokenizer = load(model, dtype, device)
         self._accepts = frozenset(inspect.signature(self._model.forward).parameters)
         if "past_key_values" not in self._accepts:
             raise EngineError(f"transformers:{model}: keeps no key/value cache; choose a model that does")
-        self._ends = _end_tokens(self._model, self._tokenizer)
-        self._control = _control_tokens(self._tokenizer)
-        self._context = _context(self._model.config)
+        self._ends = end_tokens(self._model, self._tokenizer)
+        self._control = control_tokens(self._tokenizer)
+        self._context = context(self._model.config)
         precise = self._model.dtype == torch.float64 and self._model.device.type == "cpu"
         self.batch_size = batch_size
-        self.fingerprint = f"transformers:{_identity(model, self._model, self._ends)}"
+        self.fingerprint = f"transformers:{identity(model, self._model, self._ends)}"
         self.reads: Literal["text", "facts"] = "text"
         self.abilities: frozenset[Ability] = frozenset({"seed"})
         self.reproducible: Literal["exact", "best_effort"] = "exact" if precise else "best_effort"
@@ -94,7 +87,7 @@ class Transformers:
             if found := self._control.search(text):
                 raise EngineError(f"the text holds {found[0]!r}, which this model reads as a command; reword it")
         try:
-            text = _render(self._tokenizer, prompt.messages)
+            text = render(self._tokenizer, prompt.messages)
         except (jinja2.TemplateError, ValueError) as problem:
             raise EngineError(f"the model's chat template refuses these messages: {problem}") from None
         ids = np.array(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int32)
@@ -160,7 +153,7 @@ class Transformers:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as problem:
-            raise EngineError(f"{self.fingerprint}: cannot compute: {_first_line(problem)}") from problem
+            raise EngineError(f"{self.fingerprint}: cannot compute: {first_line(problem)}") from problem
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 
@@ -187,47 +180,6 @@ class _Row:
     room: int
 
 
-def draw_tokens(logits: torch.Tensor, sampling: Sampling, uniforms: NDArray[np.float64]) -> torch.Tensor:
-    """Draw one token per row by inverting its distribution, in float64 and in the order of the vocabulary.
-
-    Args:
-        logits: Shape (rows, vocabulary).
-        sampling: Temperature, then top-k, then the smallest set of tokens that holds top-p of what is left.
-        uniforms: One number in [0, 1) per row; greedy decoding ignores them.
-
-    Returns:
-        Token ids, shape (rows,); -1 where the logits of a row are not finite.
-
-    Example:
-        >>> draw_tokens(torch.tensor([[0.0, 9.0], [0.0, 0.0]]), Sampling(), np.array([0.5, 0.4])).tolist()
-        [1, 0]
-    """
-    logits = logits.double()
-    best = logits.amax(-1, keepdim=True)
-    if sampling.greedy:
-        tokens = logits.argmax(-1)
-    else:
-        mass = _filtered(((logits - best) / sampling.temperature).exp(), sampling).cumsum(-1)
-        total = mass[:, -1:].contiguous()
-        wanted = torch.from_numpy(uniforms).to(mass.device)[:, None] * total
-        drawn = torch.searchsorted(mass, wanted, right=True)
-        tokens = torch.minimum(drawn, torch.searchsorted(mass, total))[:, 0]
-    return torch.where(best[:, 0].isfinite(), tokens, -1)
-
-
-def _filtered(weights: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Set the weights of tokens that top-k and top-p leave out to zero."""
-    if 0 < sampling.top_k < weights.shape[-1]:
-        least = weights.topk(sampling.top_k).values[:, -1:]
-        weights = weights.where(weights >= least, 0.0)
-    if sampling.top_p < 1:
-        ordered, order = weights.sort(dim=-1, descending=True, stable=True)
-        before = ordered.cumsum(-1) - ordered
-        kept = before < sampling.top_p * ordered.sum(-1, keepdim=True)
-        weights = weights.where(torch.zeros_like(kept).scatter(-1, order, kept), 0.0)
-    return weights
-
-
 def _pad_left(rows: list[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Make one array of token ids, shape (rows, longest), and its mask, 0 where padded."""
     longest = max(map(len, rows))
@@ -241,113 +193,3 @@ def _pad_left(rows: list[NDArray[np.int32]]) -> tuple[NDArray[np.int64], NDArray
 
 def _failed(why: str) -> Reply:
     return Reply("", finish="error", error=why)
-
-
-def _first_line(problem: Exception) -> str:
-    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
-
-
-def _load(model: str, dtype: str, device: str) -> tuple[Any, Any]:
-    """Load model and tokenizer, with every weight found and a chat template present."""
-    where = f"transformers:{model}"
-    if dtype not in _DTYPES:
-        raise EngineError(f"{where}: dtype {dtype!r} is unknown; allowed: {', '.join(_DTYPES)}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    local = Path(model).is_dir()
-    if local and not (Path(model) / "config.json").is_file():
-        raise EngineError(f"{where}: no config.json there; give the folder of a Hugging Face model")
-    if not local and (model.startswith(("/", ".", "~")) or model.count("/") > 1):
-        raise EngineError(f"{where}: no such folder")
-    try:
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local)
-            network, info = AutoModelForCausalLM.from_pretrained(
-                model, dtype=dtype, local_files_only=local, output_loading_info=True
-            )
-            network = network.to(device).eval()
-    except Exception as problem:
-        raise EngineError(f"{where}: cannot be loaded on {device}: {_first_line(problem)}") from problem
-    if info["missing_keys"]:
-        some = sorted(info["missing_keys"])[0]
-        raise EngineError(f"{where}: its files lack {len(info['missing_keys'])} weights, for example {some}")
-    try:
-        tokenizer.get_chat_template()
-    except ValueError:
-        raise EngineError(
-            f"{where}: has no chat template; use an instruction-tuned model, or put a chat_template.jinja beside it"
-        ) from None
-    return network, tokenizer
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and remarks off the screen."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _render(tokenizer: Any, messages: Sequence[tuple[str, str]], *, reply: bool = True) -> str:
-    """Put messages into the model's own format, on a date that does not move."""
-    turns = [{"role": role, "content": text} for role, text in messages]
-    text: str = tokenizer.apply_chat_template(
-        turns, tokenize=False, add_generation_prompt=reply, strftime_now=_FROZEN_DATE.strftime
-    )
-    return text
-
-
-def _control_tokens(tokenizer: Any) -> re.Pattern[str]:
-    """Match the special tokens of a model, which a text from outside must not hold."""
-    special = [re.escape(token.content) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    return re.compile("|".join(special) or r"(?!)")
-
-
-def _end_tokens(network: Any, tokenizer: Any) -> frozenset[int]:
-    """Collect the tokens that end a reply: those declared, and the one that closes a turn in the chat template."""
-    declared = network.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])} - {None}
-    try:
-        closing = _render(tokenizer, [("user", "QUESTION"), ("assistant", "ANSWER")], reply=False).rpartition("ANSWER")
-    except jinja2.TemplateError:
-        return frozenset(ends)
-    if found := _control_tokens(tokenizer).match(closing[2]):
-        ends.add(tokenizer.convert_tokens_to_ids(found[0]))
-    return frozenset(ends)
-
-
-def _context(config: Any) -> int:
-    """Count the tokens that a model can read and write together."""
-    return getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
-
-
-def _identity(model: str, network: Any, ends: frozenset[int]) -> str:
-    """Name a model by content: a folder by its files, wherever it lies, and a hub name by its commit."""
-    dtype = str(network.dtype).removeprefix("torch.")
-    if not Path(model).is_dir():
-        return f"{model}@{network.config._commit_hash}:{dtype}"
-    kinds = {".json", ".jinja", ".txt", ".model", ".safetensors", ".bin"}
-    content = hashlib.sha256(repr(sorted(ends)).encode())
-    for path in sorted(Path(model).iterdir()):
-        if path.suffix in kinds and path.name != "generation_config.json":
-            content.update(path.name.encode() + _digest(path))
-    return f"{Path(model).resolve().name}@{content.hexdigest()[:16]}:{dtype}"
-
-
-def _digest(path: Path) -> bytes:
-    """Hash a file; of one above 64 MiB its size and 1,024 blocks of 64 KiB, evenly spread from its start."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= _WHOLE:
-            return hashlib.file_digest(file, "sha256").digest()
-        blocks = hashlib.sha256(str(size).encode())
-        for index in range(1024):
-            file.seek(index * (size - 65536) // 1023)
-            blocks.update(file.read(65536))
-        return blocks.digest()
