@@ -1,5 +1,7 @@
 """Drawing tokens from logits in PyTorch, by the rule that every engine of popsim with logits of its own follows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -46,3 +48,24 @@ def _filtered(weights: torch.Tensor, sampling: Sampling) -> torch.Tensor:
         kept = before < sampling.top_p * ordered.sum(-1, keepdim=True)
         weights = weights.where(torch.zeros_like(kept).scatter(-1, order, kept), 0.0)
     return weights
+
+
+def penalised(logits: torch.Tensor, seen: Sequence[NDArray[np.int64]], penalty: float) -> torch.Tensor:
+    """Make tokens that stand in the text already less likely, as ``repetition_penalty`` of transformers does.
+
+    Args:
+        logits: Shape (rows, vocabulary).
+        seen: Tokens of each row so far.
+        penalty: Divides positive logits and multiplies negative ones; 1 changes nothing.
+
+    Example:
+        >>> penalised(torch.tensor([[2.0, -2.0, 3.0]]), [np.array([0, 1])], 2.0).tolist()
+        [[1.0, -4.0, 3.0]]
+    """
+    if penalty == 1:
+        return logits
+    logits = logits.clone()
+    for row, tokens in zip(logits, seen, strict=True):
+        at = torch.from_numpy(np.unique(tokens)).to(row.device)
+        row[at] = torch.where(row[at] < 0, row[at] * penalty, row[at] / penalty)
+    return logits

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from popsim.engines.local.texts import control_tokens, render
+from popsim.engines.tokens import own_name
 from popsim.errors import EngineError
 
 _DTYPES = ("auto", "float64", "float32", "bfloat16", "float16")
@@ -84,17 +85,28 @@ def context(config: Any) -> int:
     return getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
 
 
+def vocabulary(network: Any) -> int:
+    """Count the logits that a model gives."""
+    return int(network.config.get_text_config().vocab_size)
+
+
 def identity(model: str, network: Any, ends: frozenset[int]) -> str:
     """Name a model by content: a folder by its files, wherever it lies, and a hub name by its commit."""
     dtype = str(network.dtype).removeprefix("torch.")
+    own = own_name(network.generation_config.to_dict())
     if not Path(model).is_dir():
-        return f"{model}@{network.config._commit_hash}:{dtype}"
+        return f"{model}@{network.config._commit_hash}:{dtype}{own}"
     kinds = {".json", ".jinja", ".txt", ".model", ".safetensors", ".bin"}
     content = hashlib.sha256(repr(sorted(ends)).encode())
     for path in sorted(Path(model).iterdir()):
         if path.suffix in kinds and path.name != "generation_config.json":
             content.update(path.name.encode() + _digest(path))
-    return f"{Path(model).resolve().name}@{content.hexdigest()[:16]}:{dtype}"
+    return f"{Path(model).resolve().name}@{content.hexdigest()[:16]}:{dtype}{own}"
+
+
+def digest(*paths: Path) -> str:
+    """Hash the content of some files."""
+    return hashlib.sha256(b"".join(_digest(path) for path in paths)).hexdigest()
 
 
 def _digest(path: Path) -> bytes:
