@@ -27,9 +27,10 @@ PART_LENGTH = 1200
 TEXT_LENGTH = 600
 """Most characters of a text answer, where its question does not allow fewer."""
 _STEP = 5
-_PROSE = r"[^<>`\x00-\x09\x0b-\x1f\x7f-\x9f]"
-_STRING = r'[^"\\<>`\x00-\x1f\x7f-\x9f]'
-_FIRST = r'[^"\\<>`\x00-\x20\x7f-\xa0\u1680\u2000-\u206f\u3000]'
+# Half surrogate pairs are left out by name: xgrammar would take one for a character, which no text can hold.
+_PROSE = r"[^<>`\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]"
+_STRING = r'[^"\\<>`\x00-\x1f\x7f-\x9f\ud800-\udfff]'
+_FIRST = r'[^"\\<>`\x00-\x20\x7f-\xa0\u1680\u2000-\u206f\u3000\ud800-\udfff]'
 
 Rules = dict[str, str]
 

@@ -56,14 +56,12 @@ def penalised(logits: torch.Tensor, seen: Sequence[NDArray[np.int64]], penalty: 
     Args:
         logits: Shape (rows, vocabulary).
         seen: Tokens of each row so far.
-        penalty: Divides positive logits and multiplies negative ones; 1 changes nothing.
+        penalty: Divides positive logits and multiplies negative ones.
 
     Example:
         >>> penalised(torch.tensor([[2.0, -2.0, 3.0]]), [np.array([0, 1])], 2.0).tolist()
         [[1.0, -4.0, 3.0]]
     """
-    if penalty == 1:
-        return logits
     logits = logits.clone()
     for row, tokens in zip(logits, seen, strict=True):
         at = torch.from_numpy(np.unique(tokens)).to(row.device)

@@ -237,7 +237,8 @@ class Transformers:
         drafts = [self._draft(row) for row in batch]
         step = 0
         while True:
-            logits = penalised(logits, [draft.read_and_written for draft in drafts], penalty)
+            if penalty != 1:
+                logits = penalised(logits, [draft.read_and_written for draft in drafts], penalty)
             logits = grammar.hold(logits, [draft.matcher for draft in drafts])
             uniforms = uniform([draft.row.prompt.seed for draft in drafts], step)
             tokens = draw_tokens(logits, sampling, uniforms).tolist()
