@@ -15,7 +15,7 @@ from tiny import make_tiny_checkpoint  # noqa: E402
 from popsim.engines import Prompt, Sampling, answer_all, load_engine  # noqa: E402
 from popsim.errors import EngineError  # noqa: E402
 
-pytestmark = [pytest.mark.usefixtures("_one_thread"), pytest.mark.filterwarnings("ignore:.*:UserWarning:peft")]
+pytestmark = pytest.mark.usefixtures("_one_thread")
 GREEDY = Sampling(temperature=0, max_tokens=16)
 
 
