@@ -180,7 +180,9 @@ class Transformers:
         Returns:
             What ``run`` yields, and a failed reply for a row that does not fit into memory alone.
         """
-        groups = families([row.ids for row in rows], self.batch_size) if self._shares else [([*range(len(rows))], 0)]
+        groups = [([*range(len(rows))], 0)]
+        if self._shares:
+            groups = families([row.ids for row in rows], min(self.batch_size, _BATCH))
         for members, length in groups:
             waiting = sorted((rows[i] for i in members), key=lambda row: -len(row.ids))
             shared: DynamicCache | None = None
