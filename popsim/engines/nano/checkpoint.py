@@ -38,12 +38,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         EngineError: The file is missing, is no JSON object, or asks for something else.
     """
-    try:
-        config = json.loads(read_text(path, EngineError))
-    except json.JSONDecodeError as problem:
-        raise EngineError(f"{path}: not readable as JSON: {problem}") from None
-    if not isinstance(config, dict):
-        raise EngineError(f"{path}: holds a {type(config).__name__}; an object of keys and values is needed")
+    config = _read_object(path)
     rope = (config.get("rope_scaling") or {}) | (config.get("rope_parameters") or {})
     config |= {"rope_type": "default", **({"rope_type": rope["type"]} if "type" in rope else {}), **rope}
     for key, allowed in _ALLOWED.items():
@@ -65,6 +60,18 @@ def read_config(path: Path) -> dict[str, Any]:
         value = config.setdefault(key, usual)
         _check(path, config, key, isinstance(value, int | float) and value > 0, "a number above 0")
     return config
+
+
+def read_generation(path: Path) -> dict[str, Any]:
+    """Read a generation_config.json; empty where there is none.
+
+    Args:
+        path: The file.
+
+    Raises:
+        EngineError: The file is no JSON object.
+    """
+    return _read_object(path) if path.is_file() else {}
 
 
 def read_network(path: Path, config: Mapping[str, Any]) -> Network:
@@ -160,6 +167,16 @@ class _Weights:
         if tensor["dtype"] == "BF16":
             return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return stored.astype(np.float32)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(read_text(path, EngineError))
+    except json.JSONDecodeError as problem:
+        raise EngineError(f"{path}: not readable as JSON: {problem}") from None
+    if not isinstance(config, dict):
+        raise EngineError(f"{path}: holds a {type(config).__name__}; an object of keys and values is needed")
+    return config
 
 
 def _is_count(value: object) -> bool:

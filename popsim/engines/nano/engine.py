@@ -6,14 +6,17 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from popsim.engines.nano.checkpoint import read_config, read_network, read_tokenizer
+from popsim.engines.nano.checkpoint import read_config, read_generation, read_network, read_tokenizer
 from popsim.engines.nano.decoding import draw_tokens
 from popsim.engines.nano.forward import Cache, Floats, is_steady, prefill, step
+from popsim.engines.tokens import CLOSING, choice_reply, first_tokens, log_softmax, own_name, own_sampling, token_texts
 from popsim.engines.wire import Ability, Prompt, Reply, Sampling
 from popsim.errors import EngineError
 from popsim.streams import uniform
@@ -23,7 +26,7 @@ SHIPPED = Path(__file__).resolve().parent / "files"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _WINDOW = 4096
 _THREADS = 4
-_CLOSING = "</final_answer>"
+_ASSISTANT = "assistant\n"
 
 
 class Nano:
@@ -31,7 +34,8 @@ class Nano:
 
     Prompts are read one at a time, the longest first, into a batch that writes token by token; a row that ends makes
     room for the next prompt at once. A reply ends at ``<|im_end|>``, at the model's own end token, or as soon as its
-    text holds ``</final_answer>``. Text from outside that looks like a control token is read as plain text.
+    text holds ``</final_answer>``. Text from outside that looks like a control token is read as plain text. It has no
+    grammars and no adapters.
 
     Args:
         model: The folder of a Llama checkpoint; the files that popsim ships when empty.
@@ -39,7 +43,7 @@ class Nano:
         threads: How many share them; 0 for one a core, at most 4.
 
     Attributes:
-        fingerprint: Name and content of the files.
+        fingerprint: Name and content of the files, and what a generation_config.json says about sampling.
         reproducible: ``exact``: on one machine the text depends on prompt and seed alone, to the bit. Where the
             matrix products of this machine are found not to treat all rows alike it is ``best_effort``.
 
@@ -71,9 +75,10 @@ class Nano:
         self._brackets = {token for token in vocabulary if ">" in self._tokenizer.decode([token])}
         self.batch_size = batch_size
         self.threads = threads or min(os.cpu_count() or 1, _THREADS)
-        self.fingerprint = _identity(folder, model)
+        self._own = read_generation(folder / "generation_config.json")
+        self.fingerprint = _identity(folder, model) + own_name(self._own)
         self.reads: Literal["text", "facts"] = "text"
-        self.abilities: frozenset[Ability] = frozenset({"seed"})
+        self.abilities: frozenset[Ability] = frozenset({"seed", "prefill", "choice", "next"})
         self.reproducible: Literal["exact", "best_effort"] = "exact" if is_steady(self._network) else "best_effort"
         self.notice = (
             "nano is a small language model trained to imitate a statistical respondent fitted to published moments; "
@@ -84,29 +89,65 @@ class Nano:
         """Yield each reply as its row ends; a prompt that the model cannot read comes back as an error."""
         for start in range(0, len(prompts), _WINDOW):
             alike: dict[Sampling, list[_Row]] = {}
+            scored: list[_Row] = []
             for position, prompt in enumerate(prompts[start : start + _WINDOW], start):
-                ids = self.encode(prompt.messages)
-                room = min(prompt.sampling.max_tokens, self._network.context - len(ids))
-                if room < 1:
-                    read = self._network.context
-                    why = f"the prompt has {len(ids)} tokens, the model reads {read}; shorten the prompt"
-                    yield position, Reply("", finish="error", error=why)
-                else:
-                    alike.setdefault(prompt.sampling, []).append(_Row(position, prompt.seed, ids, room))
+                try:
+                    row = self._read(position, prompt, writes=not prompt.choices)
+                    sampling = self._sampling(prompt)
+                except EngineError as problem:
+                    yield position, Reply("", finish="error", error=str(problem))
+                    continue
+                (scored if prompt.choices else alike.setdefault(sampling, [])).append(row)
+            yield from self._score(scored)
             for sampling, rows in alike.items():
                 rows.sort(key=lambda row: -len(row.ids))
                 yield from self._write(deque(rows), sampling)
 
-    def encode(self, messages: Sequence[tuple[str, str]]) -> list[int]:
+    def spelling(self) -> Sequence[str]:
+        """Give the text of every token, by its id; empty for control tokens and for pieces of a character."""
+        return self._spelling
+
+    def next_logprobs(
+        self, asked: Sequence[tuple[Prompt, tuple[int, ...]]], tokens: Sequence[int]
+    ) -> NDArray[np.float64]:
+        """Give the log-probability of tokens as the next, at temperature 1 and over the whole vocabulary.
+
+        A prompt that is asked several times is read once.
+
+        Args:
+            asked: Prompts, read up to the end of their prefill, each with the ids of tokens that follow.
+            tokens: The ids that are wanted.
+
+        Returns:
+            Shape (asked, tokens).
+
+        Raises:
+            EngineError: A prompt cannot be read.
+        """
+        found = np.empty((len(asked), len(tokens)))
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for position, (prompt, more) in enumerate(asked):
+            row = self._read(position, prompt, len(more), writes=False)
+            alike.setdefault(tuple(row.ids), []).append(position)
+        size = self.batch_size
+        groups = [(ids, places[k : k + size]) for ids, places in alike.items() for k in range(0, len(places), size)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            made = pool.map(lambda one: self._follow(one[0], [asked[i][1] for i in one[1]]), groups)
+            for (_, positions), logits in zip(groups, made, strict=True):
+                found[positions] = log_softmax(logits)[:, list(tokens)]
+        return found
+
+    def encode(self, messages: Sequence[tuple[str, str]], prefill: str = "") -> list[int]:
         """Turn messages into the token ids of a ChatML prompt that waits for the assistant.
 
         Args:
             messages: Pairs of role and text.
+            prefill: What the assistant has said already.
         """
         ids: list[int] = []
         for role, text in messages:
             ids += [self._start, *self._plain(f"{role}\n{text}"), self._end, *self._plain("\n")]
-        return [*ids, self._start, *self._plain("assistant\n")]
+        return [*ids, self._start, *self._plain(_ASSISTANT + prefill)]
 
     def next_logits(self, token_ids: Sequence[Sequence[int]]) -> Floats:
         """Compute the logits of the token that follows each sequence of tokens.
@@ -128,6 +169,65 @@ class Nano:
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
+
+    def _spell(self, ids: list[int]) -> str:
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
+        return text
+
+    @cached_property
+    def _spelling(self) -> list[str]:
+        control = [token for token, added in self._tokenizer.get_added_tokens_decoder().items() if added.special]
+        return token_texts(self._spell, self._network.vocabulary, control, self._plain("x")[-1])
+
+    def _sampling(self, prompt: Prompt) -> Sampling:
+        """Work out how a prompt's tokens are drawn; of no account for choices."""
+        if prompt.choices:
+            return prompt.sampling
+        sampling, penalty = own_sampling(prompt.sampling, self._own)
+        if penalty != 1:
+            why = f"the model's generation_config sets repetition_penalty to {penalty:g}, which nano does not compute"
+            raise EngineError(f"{why}; say in the scenario how to sample")
+        return sampling
+
+    def _read(self, position: int, prompt: Prompt, more: int = 0, *, writes: bool) -> "_Row":
+        """Turn a prompt into token ids, with room for tokens that follow it and for a reply."""
+        if prompt.adapter:
+            raise EngineError(f"adapter {prompt.adapter!r}: nano has no adapters; choose transformers or vllm")
+        if prompt.shape and writes:
+            raise EngineError("nano cannot hold a reply to a grammar; choose transformers or vllm")
+        ids, read = self.encode(prompt.messages, prompt.prefill), self._network.context
+        if len(ids) + more + writes > read:
+            raise EngineError(f"the prompt has {len(ids) + more} tokens, the model reads {read}; shorten the prompt")
+        room = min(prompt.sampling.max_tokens, read - len(ids))
+        firsts = first_tokens(self._plain, self._spell, _ASSISTANT + prompt.prefill, prompt.choices)
+        return _Row(position, prompt.seed, ids, room, firsts, ids[-1:] if prompt.prefill else [])
+
+    def _score(self, rows: "Sequence[_Row]") -> Iterator[tuple[int, Reply]]:
+        """Give the probabilities of the choices of each row."""
+        with ThreadPoolExecutor(self.threads) as pool:
+            made = pool.map(lambda row: prefill(self._network, row.ids), rows)
+            for row, logits in zip(rows, made, strict=True):
+                yield row.position, choice_reply(logits, row.firsts, len(row.ids))
+
+    def _follow(self, ids: Sequence[int], ways: Sequence[Sequence[int]]) -> Floats:
+        """Compute the logits behind each of several ways on from one prompt, which is read once."""
+        found = np.empty((len(ways), self._network.vocabulary), dtype=np.float32)
+        order = sorted(range(len(ways)), key=lambda i: -len(ways[i]))
+        cache = Cache(self._network, len(ways), len(ids) + len(ways[order[0]]))
+        found[:] = prefill(self._network, ids, cache)
+        cache.repeat(len(ways))
+        for depth in range(len(ways[order[0]])):
+            while len(ways[order[len(cache.lengths) - 1]]) <= depth:
+                cache.drop(len(cache.lengths) - 1)
+            going = order[: len(cache.lengths)]
+            found[going] = step(self._network, [ways[i][depth] for i in going], cache)
+        return found
+
+    def _text(self, row: "_Row") -> str:
+        """Turn what a row has written into text; behind a prefill its first space counts."""
+        head: str = self._tokenizer.decode(row.behind) if row.behind else ""
+        text: str = self._tokenizer.decode([*row.behind, *row.written])
+        return text[len(head) :]
 
     def _write(self, waiting: "deque[_Row]", sampling: Sampling) -> Iterator[tuple[int, Reply]]:
         """Write all rows, the first ones first, in one batch a thread."""
@@ -175,21 +275,23 @@ class Nano:
         ended = token in self._ends
         if not ended:
             row.written.append(token)
-        closed = token in self._brackets and _CLOSING in self._tokenizer.decode(row.written[-len(_CLOSING) :])
+        closed = token in self._brackets and CLOSING in self._tokenizer.decode(row.written[-len(CLOSING) :])
         if not (ended or closed or len(row.written) == row.room):
             return None
         finish: Literal["stop", "length"] = "stop" if ended or closed else "length"
-        return Reply(self._tokenizer.decode(row.written), finish, len(row.ids), len(row.written) + ended)
+        return Reply(self._text(row), finish, len(row.ids), len(row.written) + ended)
 
 
 @dataclass(slots=True, eq=False)
 class _Row:
-    """A prompt as the model reads it, how many tokens it may write, and those that it has written."""
+    """A prompt as the model reads it, how many tokens it may write, its choices, and what it has written."""
 
     position: int
     seed: int
     ids: list[int]
     room: int
+    firsts: list[list[int]]
+    behind: list[int]
     written: list[int] = field(default_factory=list)
 
 

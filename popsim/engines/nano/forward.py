@@ -95,6 +95,11 @@ class Network:
     epsilon: float
 
     @property
+    def vocabulary(self) -> int:
+        """Tokens that the model knows."""
+        return len(self.embedding)
+
+    @property
     def context(self) -> int:
         """Tokens that the model reads and writes together."""
         return len(self.cos)
@@ -124,6 +129,13 @@ class Cache:
         self.values = np.zeros(shape, dtype=np.float32)
         self.unseen = np.full((slots, chunks * _CHUNK), _NEVER)
         self.lengths: list[int] = []
+
+    def repeat(self, count: int) -> None:
+        """Copy the only busy row until there are so many."""
+        for held in (self.keys, self.values):
+            held[:, 1:count] = held[:, :1]
+        self.unseen[1:count] = self.unseen[0]
+        self.lengths *= count
 
     def drop(self, slot: int) -> None:
         """Forget a row; the last busy one takes its slot."""
