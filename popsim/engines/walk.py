@@ -172,7 +172,5 @@ def _step(
         np.add.at(found, (np.array([[path.row] for path in here]), move.ends[None, :]), mass[:, :ending])
         for which, to in np.argwhere((mass[:, ending:] > 0) & (mass[:, ending:] >= floor)).tolist():
             path, token = here[which], move.tokens[ending + to]
-            longer.append(
-                _Path(path.row, move.onward[to], (*path.tokens, token), float(mass[which, ending + to]))
-            )
+            longer.append(_Path(path.row, move.onward[to], (*path.tokens, token), float(mass[which, ending + to])))
     return longer

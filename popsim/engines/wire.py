@@ -78,16 +78,14 @@ class Readout:
         kind: ``number`` walks over the tokens that spell a value, ``choice`` scores letters, one token each.
         fields: In the order in which they stand in the reply; each is read given those before it.
         changes: Differences to work out from the joint distribution, as (name, shock, baseline) of fields.
-        opening: What a reply begins with after its reasoning.
         reasonings: How many recalls and reasonings are written first, to be averaged over; 0 for none.
-        particles: Values of a field that are drawn, over all reasonings, to read the next field given them.
+        particles: Values of a field that are drawn, over all reasonings at least, to read the next field given them.
         floor: Beginnings of a value that are less probable than this are left out.
     """
 
     kind: Literal["number", "choice"]
     fields: tuple[Field, ...]
     changes: tuple[tuple[str, str, str], ...] = ()
-    opening: str = ""
     reasonings: int = 0
     particles: int = 64
     floor: float = 1e-4
@@ -97,10 +95,16 @@ class Readout:
         """Whether chance has a say in it."""
         return self.reasonings > 0 or len(self.fields) > 1
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The reasonings, at least 1, and the particles of each, 1 where no field follows another."""
+        reasonings = max(1, self.reasonings)
+        return reasonings, -(-self.particles // reasonings) if len(self.fields) > 1 else 1
+
     @cached_property
     def digest(self) -> str:
         """Name it by its content."""
-        content = (self.kind, self.fields, self.changes, self.opening, self.reasonings, self.particles, self.floor)
+        content = (self.kind, self.fields, self.changes, self.reasonings, self.particles, self.floor)
         return hashlib.sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from popsim.engines import Engine, load_engine
 from popsim.engines.baseline import Baseline, uncalibrated
 from popsim.engines.journal import Journal, Journaled
+from popsim.engines.readout import measured
 from popsim.errors import RunError
 from popsim.evaluate import compare_with_reference
 from popsim.model import Respondent
@@ -62,7 +63,7 @@ def run(
         10
     """
     scenario = single(scenario)
-    engine = engine or load_engine(scenario.engine.spec, **scenario.engine.options)
+    engine = measured(engine or load_engine(scenario.engine.spec, **scenario.engine.options), [scenario.readout.kind])
     who = identity(scenario, engine, respondent)
     folder = Path(out) if out is not None else default_folder(scenario, who)
     with locked(folder):
@@ -99,8 +100,9 @@ def sweep(
         RunError: The folder belongs to another study or process.
     """
     folder = Path(out)
+    kinds = [point.scenario.readout.kind for point in points]
     engines = {
-        key: load_engine(settings.spec, **settings.options)
+        key: measured(load_engine(settings.spec, **settings.options), kinds)
         for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
     }
     first = points[0].scenario
@@ -153,6 +155,12 @@ def compare(*runs: Run) -> pd.DataFrame:
         if one.manifest["state"] != "complete":
             raise RunError(
                 f"{one.path}: is {one.manifest['state']}, not complete; run the same command again to finish it"
+            )
+        kind = one.scenario.readout.kind
+        if kind != "generate":
+            raise RunError(
+                f"{one.path}: was read out by {kind}, so its answers are means, whose spread is not that of answers; "
+                "use distributions.parquet"
             )
         difference = first_difference(
             runs[0].scenario.questionnaire.model_dump(), one.scenario.questionnaire.model_dump()
