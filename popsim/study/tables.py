@@ -100,6 +100,7 @@ def readouts_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd
     found = [one for _, one in rows]
     choices = {q.name for q in asked.model.questionnaires[0].questions if q.kind == "choice"}
     numbers = [((), ()) if one.question in choices else (one.values, one.probabilities) for one in found]
+    spread = np.array([moments(*one) for one in numbers]).reshape(-1, 2)
     points = np.array([quantiles(*one) for one in numbers]).reshape(-1, len(QUANTILES))
     return pd.DataFrame(
         {
@@ -109,8 +110,8 @@ def readouts_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd
             "vignette": pd.array([one.vignette for one in found], dtype="str"),
             "question": pd.array([one.question for one in found], dtype="str"),
             "draw": asked.draw[where],
-            "mean": np.array([moments(*one)[0] for one in numbers], dtype=np.float64),
-            "sd": np.array([moments(*one)[1] for one in numbers], dtype=np.float64),
+            "mean": spread[:, 0],
+            "sd": spread[:, 1],
             **{f"q{round(100 * share):02d}": points[:, k] for k, share in enumerate(QUANTILES)},
             **{name: np.array([getattr(one, name) for one in found], dtype=kind) for name, kind in _MEASURED},
         }
