@@ -71,18 +71,18 @@ class Markov:
 
 
 class Clerk(Markov):
-    """Writes numbers with up to two decimals and a per cent sign, each person in their own way; sometimes nonsense."""
+    """Writes numbers with two decimals and a per cent sign, each person in their own way; sometimes nonsense."""
 
     fingerprint = "clerk/1"
 
     def __init__(self) -> None:
-        super().__init__([*"0123456789", ".", "%", '"', "-", '%"', "10", "00", "4.", "50", '%",', "hm", ""])
+        vocabulary = [*"0123456789", ".", "%", '"', "-", '%"', "10", "00", "4.", "50", '%",', "hm", ""]
+        super().__init__(vocabulary, concentration=0.3)
 
     def next(self, prompt: Prompt, tokens: Sequence[int]) -> np.ndarray:
         said = "".join(self.vocabulary[token] for token in tokens)
         shares = self.first(replace(prompt, prefill=prompt.prefill + said))
-        allowed = [re.fullmatch(r'-?\d{0,2}(\.\d{0,2})?(%"?,?)?', said + text) is not None for text in self.vocabulary]
-        if re.fullmatch(r"-?\d\.\d\d", said):
-            allowed = ["%" in text for text in self.vocabulary]
-        likely = np.where(allowed, shares**2, 0.0)
-        return 0.98 * likely / likely.sum() + 0.02 * shares
+        right = re.compile(r'[0-7](\.(\d(\d(%",?)?)?)?)?')
+        allowed = [bool(text) and right.fullmatch(said + text) is not None for text in self.vocabulary]
+        likely = np.where(allowed, shares + 1e-6, 0.0)
+        return 0.98 * likely / likely.sum() + 0.02 * shares if likely.any() else shares

@@ -48,6 +48,7 @@ CASES = {
         LIN,
         REMARK,
     ),
+    "learning_platform_letters": ("learning_platform", "only", {"reasoning": False, "letters": True}, {}, LIN, ()),
 }
 
 
