@@ -22,6 +22,8 @@ from popsim.errors import EngineError
 
 _AT_ONCE = 2048
 """Prompts, or particles of prompts where there are several, that are measured together."""
+_MANY = 8
+"""So many prompts that fail next to each other end the run."""
 _ANSWER = "<final_answer>"
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -96,7 +98,7 @@ class Measured:
         """Yield the replies, those with a readout as each group of them has been measured.
 
         Raises:
-            EngineError: The engine can measure none of a group of prompts.
+            EngineError: The engine can measure none of many prompts.
         """
         for start in range(0, len(prompts), _AT_ONCE):
             alike: dict[str, list[tuple[int, Prompt]]] = {}
@@ -115,21 +117,20 @@ class Measured:
                     yield from zip(positions[first : first + size], replies, strict=True)
 
     def _measure(self, readout: Readout, prompts: Sequence[Prompt]) -> list[Reply]:
-        """Measure prompts together; those that cannot be measured come back as errors."""
-        replies = self._halve(readout, prompts)
-        if len(prompts) > 1 and all(reply.finish == "error" for reply in replies):
-            raise EngineError(replies[0].error)
-        return replies
+        """Measure prompts together, and where that fails each half of them, down to those that fail.
 
-    def _halve(self, readout: Readout, prompts: Sequence[Prompt]) -> list[Reply]:
-        """Measure prompts, and where that fails each half of them, down to the one that fails."""
+        One prompt that cannot be read is an error of its own; many in a row are an engine that has failed.
+        """
         try:
             return self._read_out(readout, prompts)
         except EngineError as problem:
             if len(prompts) == 1:
                 return [Reply("", finish="error", error=str(problem))]
         half = len(prompts) // 2
-        return self._halve(readout, prompts[:half]) + self._halve(readout, prompts[half:])
+        replies = self._measure(readout, prompts[:half]) + self._measure(readout, prompts[half:])
+        if len(replies) >= _MANY and all(reply.finish == "error" for reply in replies):
+            raise EngineError(replies[0].error)
+        return replies
 
     def _read_out(self, readout: Readout, prompts: Sequence[Prompt]) -> list[Reply]:
         """Read one field after the other."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from popsim.errors import SurveyError
 from popsim.survey.questions import ChoiceQuestion, Question
 from popsim.survey.reading import Answer, Distribution, Reading, Status
 
@@ -70,6 +71,9 @@ def read_readout(
         questions: Those that were measured, in order.
         finish: Why the reply ended.
 
+    Raises:
+        SurveyError: The reply is a text of another kind.
+
     Example:
         >>> yes = ChoiceQuestion(kind="choice", name="q", text="?", options=("yes", "no"))
         >>> found = '{"name": "v.q", "values": [0.0, 1.0], "probabilities": [0.2, 0.7], "left_out": 0.1,'
@@ -80,7 +84,13 @@ def read_readout(
     if finish == "error":
         rows = tuple(Answer(question.name, math.nan, "", "engine_error") for question in questions)
         return Reading("", "", rows, "engine_error")
-    found = [_distribution(one) for one in json.loads(text)["distributions"]]
+    try:
+        found = [_distribution(one) for one in json.loads(text)["distributions"]]
+    except (ValueError, TypeError, LookupError):
+        raise SurveyError(
+            f"readout: the engine wrote {text[:40]!r} in place of distributions; "
+            "let popsim.engines.readout.measured(engine, [kind]) answer"
+        ) from None
     by_question = {one.question: one for one in reversed(found)}
     answers = tuple(_answer(question, by_question[question.name]) for question in questions)
     failed = any(answer.status == "unreadable" for answer in answers)

@@ -60,8 +60,8 @@ def measured_changes(questionnaire: Questionnaire, kind: str) -> list[tuple[str,
 
     Example:
         >>> from popsim.survey.questionnaire import load_questionnaire
-        >>> [name for _, name, _ in measured_changes(load_questionnaire("oil_price"), "number")]
-        ['unemployment', 'inflation']
+        >>> sorted(name for _, name, _ in measured_changes(load_questionnaire("oil_price"), "number"))
+        ['inflation', 'unemployment']
     """
     measured = measured_questions(questionnaire.questions, kind)
     numbers = {question.name for question in measured if not isinstance(question, ChoiceQuestion)}

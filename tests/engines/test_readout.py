@@ -166,8 +166,13 @@ def test_a_prompt_that_cannot_be_read_fails_alone():
     replies = answer_all(Measured(model()), prompts)
     assert [reply.finish for reply in replies] == ["stop", "stop", "stop", "error", "stop"]
     assert replies[3].error == "the prompt is too long"
+
+
+def test_an_engine_that_fails_for_good_ends_the_run_after_a_few_calls():
+    engine = model()
     with pytest.raises(EngineError, match="too long"):
-        answer_all(Measured(model()), [prompts[3]] * 2)
+        answer_all(Measured(engine), [Prompt((("user", "TOO LONG"),), readout=BOTH)] * 1000)
+    assert len(engine.calls) < 25
 
 
 def test_prompts_without_a_readout_are_answered_as_before():

@@ -99,6 +99,8 @@ def test_the_answer_to_a_choice_is_what_has_most_mass(text, value, label, status
 def test_the_answer_to_a_number_is_the_mean():
     rate = NumberQuestion(kind="number", name="q", text="?", minimum=0, maximum=1)
     assert read_readout(found([0.2, 0.6], 0.2), [rate]).answers[0].value == pytest.approx(0.75)
+    with pytest.raises(popsim.PopsimError, match="in place of distributions"):
+        read_readout("4.00%", [rate])
     failed = read_readout("", [rate], finish="error")
     assert failed.status == failed.answers[0].status == "engine_error"
 
