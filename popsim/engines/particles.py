@@ -17,6 +17,7 @@ _PLACES = 6
 class Particles:
     """Beginnings of the reply to each prompt, for each of its reasonings several; they grow field by field.
 
+    Values are drawn among those that are allowed, so a later field is read given that the earlier ones were answered.
     A particle that has nothing to go on from, because its reasoning never came to an answer or no allowed value had
     any probability, counts as left out in every further field.
 

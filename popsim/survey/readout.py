@@ -85,7 +85,7 @@ def check_readout(settings: ReadoutSettings, questionnaire: Questionnaire, *, re
         ValueError: The message says what to change.
     """
     if settings.kind == "generate":
-        if settings.model_fields_set - {"kind"}:
+        if settings != ReadoutSettings():
             raise ValueError("readout: kind generate takes no other settings; write readout: generate")
         return
     if reasoning and not settings.reasonings:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import popsim
+from popsim.scenario import to_plain
 from popsim.survey import (
     ChoiceQuestion,
     NumberQuestion,
@@ -123,5 +124,6 @@ def test_a_readout_that_does_not_fit_the_study_is_refused(overrides, message):
 def test_a_bare_word_is_the_kind_and_settings_can_be_swept():
     scenario = popsim.load_scenario("oil_price_fall", {"readout": "number", "prompt.reasoning": False})
     assert (scenario.readout.kind, scenario.readout.particles) == ("number", 64)
+    assert popsim.Scenario.model_validate(to_plain(scenario)) == scenario
     finer = {"readout.kind": "number", "readout.floor": 0.0, "readout.reasonings": 2}
     assert popsim.load_scenario("oil_price_fall", finer).readout.floor == 0.0
