@@ -17,13 +17,25 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from popsim import streams
-from popsim.engines import Prompt, Reply, Sampling, Shape
+from popsim.engines import Field, Prompt, Readout, Reply, Sampling, Shape, Spelling
 from popsim.errors import ScenarioError
 from popsim.network import build_network, feed, first_hearers, followers, spread_step
 from popsim.population import Words, sample_people
 from popsim.prompts import Prepared, load_layout, load_template, prepare
 from popsim.scenario import Scenario
-from popsim.survey import Question, Reading, longest_reply, read_reply, reply_grammar, reply_schema
+from popsim.survey import (
+    Question,
+    Questionnaire,
+    Reading,
+    longest_reply,
+    measured_changes,
+    measured_questions,
+    read_readout,
+    read_reply,
+    reply_grammar,
+    reply_schema,
+    spellings,
+)
 
 _BYTES, _LOOSE = 3, 256
 """Bytes that a token of a free reply stands for on average, at the least; tokens for a loose form, such as a fence."""
@@ -177,6 +189,7 @@ class Round(Sequence[Prompt]):
         self._seeds = self._seed(slice(None), 0)
         self._questions = tuple(shown.questions for shown in model.questionnaires)
         self._forms = tuple(_form(scenario, questions) for questions in self._questions)
+        self._readouts = tuple(_readout(scenario, shown) for shown in model.questionnaires)
         self._modules = scenario.modules.on
         self._prepared = _prepare(model) if model.reads == "text" else ()
         self._vignettes = tuple(
@@ -213,7 +226,8 @@ class Round(Sequence[Prompt]):
             words = respondent.words()
             text = self._prepared[arm].render(words, respondent.persona(), heard)
             sampling, shape = self._forms[arm]
-            return Prompt((("user", text),), sampling, seed, shape=shape, adapter=scenario.engine.adapter)
+            adapter, readout = scenario.engine.adapter, self._readouts[arm]
+            return Prompt((("user", text),), sampling, seed, shape=shape, adapter=adapter, readout=readout)
         facts = {
             "person": respondent.person,
             "persona": respondent.persona(),
@@ -226,6 +240,12 @@ class Round(Sequence[Prompt]):
         }
         return Prompt((), seed=seed, facts=facts)
 
+    @property
+    def attempts(self) -> int:
+        """How often at most a prompt is asked; a readout gives the same again."""
+        scenario = self.model.scenario
+        return scenario.attempts if scenario.readout.kind == "generate" else 1
+
     def seed(self, i: int, attempt: int = 0) -> int:
         """Give a prompt's seed, a function of run, person, wave, round, draw and attempt alone."""
         return int(self._seed(i, attempt) if attempt else self._seeds[i])
@@ -236,9 +256,12 @@ class Round(Sequence[Prompt]):
 
     def read(self, i: int, reply: Reply) -> Reading:
         """Read the reply to a prompt."""
+        questions, kind = self._questions[self.arm[i]], self.model.scenario.readout.kind
+        if kind != "generate":
+            return read_readout(reply.text, measured_questions(questions, kind), finish=reply.finish)
         return read_reply(
             reply.text,
-            self._questions[self.arm[i]],
+            questions,
             reasoning=self.model.scenario.prompt.reasoning,
             finish=reply.finish,
             error=reply.error,
@@ -307,6 +330,27 @@ def _form(scenario: Scenario, questions: Sequence[Question]) -> tuple[Sampling, 
     return scenario.sampling.wire(longest), Shape(reply_grammar(questions, reasoning=reasoning), schema)
 
 
+def _readout(scenario: Scenario, shown: Questionnaire) -> Readout | None:
+    """Say what is read out of probabilities, where the scenario asks for that."""
+    settings = scenario.readout
+    if settings.kind == "generate":
+        return None
+    place = {question.name: f"{one.name}.{question.name}" for one in shown.vignettes for question in one.questions}
+    letters = settings.kind == "choice"
+    fields: list[Field] = []
+    for question in measured_questions(shown.questions, settings.kind):
+        before, opening = ", " if fields else "{", '"(' if letters else '"'
+        lead = f"{before}{json.dumps(question.json_key, ensure_ascii=False)}: {opening}"
+        spelled = tuple(Spelling(*one) for one in spellings(question, letters=letters))
+        fields.append(Field(place[question.name], lead, spelled))
+    changes = tuple(
+        (f"{vignette}.{name}", place[change.shock], place[change.baseline])
+        for vignette, name, change in measured_changes(shown, settings.kind)
+    )
+    drawn = (settings.reasonings, settings.particles)
+    return Readout(settings.kind, tuple(fields), changes, *drawn, settings.floor)
+
+
 def _prepare(model: PopulationModel) -> tuple[Prepared, ...]:
     """Prepare the part of the prompt that all respondents of an arm share, for each arm."""
     scenario = model.scenario
@@ -324,6 +368,7 @@ def _prepare(model: PopulationModel) -> tuple[Prepared, ...]:
             scope=scenario.priors.scope,
             as_of=settings.as_of,
             reasoning=settings.reasoning,
+            letters=scenario.readout.kind == "choice",
         )
         for shown in model.questionnaires
     )

@@ -22,6 +22,7 @@ from popsim.population import CONFIDENCE_LEVELS, PopulationSpec, load_population
 from popsim.slots import did_you_mean
 from popsim.survey.questionnaire import Parameter, Questionnaire, load_questionnaire, set_arm
 from popsim.survey.questions import Name, Text
+from popsim.survey.readout import ReadoutSettings, check_readout
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -177,6 +178,7 @@ class Scenario(Frozen):
     prompt: PromptSettings = PromptSettings()
     sampling: SamplingSettings = SamplingSettings()
     engine: EngineSettings = EngineSettings()
+    readout: ReadoutSettings = ReadoutSettings()
     attempts: int = Field(default=3, ge=1)
     """How often at most a prompt is asked whose reply cannot be read."""
     max_failures: Share = 1.0
@@ -197,6 +199,11 @@ class Scenario(Frozen):
     @classmethod
     def _bare_source(cls, sampling: Any) -> Any:
         return {"source": sampling} if isinstance(sampling, str) else sampling
+
+    @field_validator("readout", mode="before")
+    @classmethod
+    def _bare_kind(cls, readout: Any) -> Any:
+        return {"kind": readout} if isinstance(readout, str) else readout
 
     @field_validator("waves")
     @classmethod
@@ -219,7 +226,7 @@ class Scenario(Frozen):
         if len(set(names)) < len(names):
             raise ValueError(f"news: a name stands twice in {names}")
         for arm in self.arms:
-            self.shown(arm)
+            check_readout(self.readout, self.shown(arm), reasoning=self.prompt.reasoning)
         return self
 
     def shown(self, arm: str) -> Questionnaire:

@@ -5,7 +5,19 @@ import inspect
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from popsim.engines.wire import Ability, Engine, Prompt, Reply, Sampling, Shape, Speller, answer_all
+from popsim.engines.wire import (
+    Ability,
+    Engine,
+    Field,
+    Prompt,
+    Readout,
+    Reply,
+    Sampling,
+    Shape,
+    Speller,
+    Spelling,
+    answer_all,
+)
 from popsim.errors import EngineError
 from popsim.slots import did_you_mean
 
@@ -14,11 +26,14 @@ __all__ = [
     "Ability",
     "Engine",
     "EngineEntry",
+    "Field",
     "Prompt",
+    "Readout",
     "Reply",
     "Sampling",
     "Shape",
     "Speller",
+    "Spelling",
     "answer_all",
     "load_engine",
     "split_spec",

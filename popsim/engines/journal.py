@@ -48,7 +48,8 @@ def prompt_key(fingerprint: str, prompt: Prompt) -> bytes:
 
     Returns:
         The 32 bytes of the SHA-256 of the canonical JSON ``[fingerprint, messages, sampling, seed]``, followed by
-        ``[prefill, shape, choices, adapter]`` where the prompt has any of these.
+        ``[prefill, shape, choices, adapter]`` where the prompt has any of these, and by the digest of its readout
+        where it has one.
 
     Example:
         >>> prompt = Prompt((("user", "How are you?"),), seed=1)
@@ -60,10 +61,12 @@ def prompt_key(fingerprint: str, prompt: Prompt) -> bytes:
         drawn: tuple[object, ...] = ("model", sampling.max_tokens)
     else:
         drawn = (float(sampling.temperature), float(sampling.top_p), sampling.top_k, sampling.max_tokens)
-    seed = None if sampling.greedy or prompt.choices else prompt.seed
+    by_chance = prompt.readout.drawn if prompt.readout else not (sampling.greedy or prompt.choices)
+    seed = prompt.seed if by_chance else None
     shape = prompt.shape and (prompt.shape.grammar, prompt.shape.schema)
     rest = (prompt.prefill, shape, prompt.choices, prompt.adapter)
-    named = (fingerprint, prompt.messages, drawn, seed, *([rest] if any(rest) else []))
+    more = ([rest] if any(rest) else []) + ([prompt.readout.digest] if prompt.readout else [])
+    named = (fingerprint, prompt.messages, drawn, seed, *more)
     return hashlib.sha256(_encode(named).encode()).digest()
 
 

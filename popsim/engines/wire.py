@@ -1,8 +1,10 @@
 """What passes between a study and an engine: a Prompt goes in, a Reply comes back."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,68 @@ class Shape:
     schema: str
 
 
+class Spelling(NamedTuple):
+    """One way to write a value: the value ends where the text that closes it begins."""
+
+    text: str
+    close: str
+    value: float | str
+    """A number, or a status such as ``dont_know``; several spellings may have the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A value in a reply.
+
+    Attributes:
+        name: ``VIGNETTE.QUESTION``.
+        lead: What stands in the reply between the value before, as it was closed, and this one.
+        spellings: Every way to write every value that is allowed.
+    """
+
+    name: str
+    lead: str
+    spellings: tuple[Spelling, ...]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What is read out of a model's probabilities in place of a reply; one object serves all prompts alike.
+
+    Attributes:
+        kind: ``number`` walks over the tokens that spell a value, ``choice`` scores letters, one token each.
+        fields: In the order in which they stand in the reply; each is read given those before it.
+        changes: Differences to work out from the joint distribution, as (name, shock, baseline) of fields.
+        reasonings: How many recalls and reasonings are written first, to be averaged over; 0 for none.
+        particles: Values of a field that are drawn, over all reasonings at least, to read the next field given them.
+        floor: Beginnings of a value that are less probable than this are left out.
+    """
+
+    kind: Literal["number", "choice"]
+    fields: tuple[Field, ...]
+    changes: tuple[tuple[str, str, str], ...] = ()
+    reasonings: int = 0
+    particles: int = 64
+    floor: float = 1e-4
+
+    @property
+    def drawn(self) -> bool:
+        """Whether chance has a say in it."""
+        return self.reasonings > 0 or len(self.fields) > 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The reasonings, at least 1, and the particles of each, 1 where no field follows another."""
+        reasonings = max(1, self.reasonings)
+        return reasonings, -(-self.particles // reasonings) if len(self.fields) > 1 else 1
+
+    @cached_property
+    def digest(self) -> str:
+        """Name it by its content."""
+        content = (self.kind, self.fields, self.changes, self.reasonings, self.particles, self.floor)
+        return hashlib.sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One question to an engine.
@@ -60,6 +124,7 @@ class Prompt:
         adapter: The LoRA adapter that answers; the model itself when empty.
         seed: A 63-bit seed that belongs to this prompt and not to its place in a batch.
         facts: The plain facts that the text was rendered from, for an engine that reads facts instead of text.
+        readout: What is read out of probabilities in place of a reply (`popsim.engines.readout`).
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -70,6 +135,7 @@ class Prompt:
     choices: tuple[str, ...] = ()
     adapter: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
+    readout: Readout | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +157,9 @@ class Reply:
     error: str = ""
 
 
-Ability = Literal["seed", "prefill", "grammar", "choice", "next", "adapter"]
+Ability = Literal["seed", "prefill", "grammar", "choice", "next", "adapter", "readout"]
 """What an engine may be able to do: draw by a prompt's seed, go on from a prefill, hold a reply to a shape, score
-choices, give the probabilities of single tokens (`Speller`), answer through an adapter."""
+choices, give the probabilities of single tokens (`Speller`), answer through an adapter, answer a readout."""
 
 
 class Engine(Protocol):

@@ -15,14 +15,16 @@ from popsim.survey.questions import (
     ScaleQuestion,
     option_labels,
 )
+from popsim.survey.readout import lettered
 
 
-def questionnaire_text(questionnaire: Questionnaire, form: Form) -> str:
+def questionnaire_text(questionnaire: Questionnaire, form: Form, *, letters: bool = False) -> str:
     """Write a questionnaire as respondents see it.
 
     Args:
         questionnaire: As one arm sees it.
         form: The phrases of its language.
+        letters: Whether the options of a choice have letters to answer with.
 
     Example:
         >>> from popsim.prompts import load_layout
@@ -36,16 +38,17 @@ def questionnaire_text(questionnaire: Questionnaire, form: Form) -> str:
         blocks += [vignette.title, vignette.introduction]
         for page in vignette.pages:
             blocks.append(_lines(page.title, page.text))
-            blocks += [_asked(question, form) for question in page.questions]
+            blocks += [_asked(question, form, letters) for question in page.questions]
     return "\n\n".join(block.strip() for block in blocks if block.strip())
 
 
-def specification(questions: Sequence[Question], form: Form) -> str:
+def specification(questions: Sequence[Question], form: Form, *, letters: bool = False) -> str:
     """Write the JSON object of the answers with blanks, and under each field what may stand in it.
 
     Args:
         questions: In the order they are asked.
         form: The phrases of their language.
+        letters: Whether a choice is answered by the letter of its option.
 
     Example:
         >>> from popsim.prompts import load_layout
@@ -60,11 +63,11 @@ def specification(questions: Sequence[Question], form: Form) -> str:
     for place, question in enumerate(questions, start=1):
         comma = "," if place < len(questions) else ""
         lines.append(f"  {_json(question.json_key)}: {_skeleton(question)}{comma}")
-        lines.append(f"  // {_requirement(question, form)}")
+        lines.append(f"  // {_requirement(question, form, letters)}")
     return "\n".join((*lines, "}"))
 
 
-def _asked(question: Question, form: Form) -> str:
+def _asked(question: Question, form: Form, letters: bool) -> str:
     """Write one question with its options and its blank."""
     label = question.label or question.json_key
     unit = question.unit if isinstance(question, NumberQuestion) else ""
@@ -75,6 +78,8 @@ def _asked(question: Question, form: Form) -> str:
     if isinstance(question, ScaleQuestion):
         points = form.comma.join(f"{point} = {words}" for point, words in sorted(question.labels.items()))
         return _lines(question.text, points, blank)
+    if letters and isinstance(question, ChoiceQuestion):
+        return _lines(question.text, *(f"({letter}) {words}" for letter, words in lettered(question)), blank)
     return _lines(question.text, *(f"- {option}" for option in option_labels(question)), blank)
 
 
@@ -89,7 +94,9 @@ def _skeleton(question: Question) -> str:
     return '["..."]' if isinstance(question, MultipleQuestion) else '"..."'
 
 
-def _requirement(question: Question, form: Form) -> str:
+def _requirement(question: Question, form: Form, letters: bool) -> str:
+    if letters and isinstance(question, ChoiceQuestion):
+        return fill(form.choice, {"options": form.comma.join(_json(f"({letter})") for letter, _ in lettered(question))})
     said = _allowed(question, form)
     if question.dont_know is not None:
         said += fill(form.dont_know, {"words": _json(question.dont_know)})

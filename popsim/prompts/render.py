@@ -94,6 +94,7 @@ def prepare(
     scope: str = "unconditional",
     as_of: date | None = None,
     reasoning: bool = True,
+    letters: bool = False,
 ) -> Prepared:
     """Fill everything that the respondents of an arm share.
 
@@ -104,6 +105,7 @@ def prepare(
         scope: Whether prior expectations are told ``unconditional`` or tied to ``scenario_2``.
         as_of: The date that the prompt states as today, if any.
         reasoning: Whether recall and reasoning are asked for before the answer.
+        letters: Whether choices are answered by letter.
 
     Raises:
         ScenarioError: A module or the scope is unknown.
@@ -123,8 +125,8 @@ def prepare(
         "task": questionnaire.task.strip(),
         "as_of": _today(layout, as_of) if as_of else "",
         "scope": tag,
-        "questionnaire": questionnaire_text(questionnaire, layout.form),
-        "specification": specification(questionnaire.questions, layout.form),
+        "questionnaire": questionnaire_text(questionnaire, layout.form, letters=letters),
+        "specification": specification(questionnaire.questions, layout.form, letters=letters),
         "answer": layout.answer.reasoning if reasoning else layout.answer.plain,
     }
     priors = {

@@ -101,7 +101,7 @@ def ask(
         EngineError: The engine ended without answering every prompt.
     """
     pool = Pooled(rounds)
-    attempts = [one.model.scenario.attempts for one in rounds]
+    attempts = [one.attempts for one in rounds]
     state = Progress(len(pool))
     first: dict[int, Status] = {}
     positions: Sequence[int] = range(len(pool))

@@ -20,6 +20,7 @@ from popsim.study.tables import (
     distributions_table,
     failures,
     heard_table,
+    readouts_table,
     replies_table,
     states_table,
 )
@@ -93,6 +94,8 @@ class Cell:
             "replies": replies_table(self.round, settled),
             "states": states_table(self.model, self.round.wave),
         }
+        if self.model.scenario.readout.kind != "generate":
+            new["readouts"] = readouts_table(self.round, settled, self.replicate)
         for name, table in new.items():
             self.tables.setdefault(name, []).append(table)
             write_table(self.folder, name, pd.concat(self.tables[name], ignore_index=True))

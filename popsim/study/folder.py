@@ -69,6 +69,11 @@ class Run:
         return self._table("distributions")
 
     @property
+    def readouts(self) -> pd.DataFrame:
+        """A row per measured distribution: its moments and quantiles, the mass left out, and its errors."""
+        return self._table("readouts")
+
+    @property
     def replies(self) -> pd.DataFrame:
         """A row per prompt."""
         return self._table("replies")

@@ -17,6 +17,7 @@ from popsim.engines.baseline import Baseline, uncalibrated
 from popsim.engines.cache import Cache, opened
 from popsim.engines.journal import Journal
 from popsim.engines.journaled import Journaled
+from popsim.engines.readout import measured
 from popsim.errors import RunError
 from popsim.evaluate import compare_with_reference
 from popsim.model import Respondent
@@ -68,7 +69,7 @@ def run(
         10
     """
     scenario = single(scenario)
-    engine = engine or load_engine(scenario.engine.spec, **scenario.engine.options)
+    engine = measured(engine or load_engine(scenario.engine.spec, **scenario.engine.options), [scenario.readout.kind])
     check_abilities(scenario, engine)
     who = identity(scenario, engine, respondent)
     folder = Path(out) if out is not None else default_folder(scenario, who)
@@ -109,8 +110,9 @@ def sweep(
         EngineError: An engine cannot do what a point asks of it, or fails.
     """
     folder = Path(out)
+    kinds = [point.scenario.readout.kind for point in points]
     engines = {
-        key: load_engine(settings.spec, **settings.options)
+        key: measured(load_engine(settings.spec, **settings.options), kinds)
         for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
     }
     for point in points:
@@ -165,6 +167,12 @@ def compare(*runs: Run) -> pd.DataFrame:
         if one.manifest["state"] != "complete":
             raise RunError(
                 f"{one.path}: is {one.manifest['state']}, not complete; run the same command again to finish it"
+            )
+        kind = one.scenario.readout.kind
+        if kind != "generate":
+            raise RunError(
+                f"{one.path}: was read out by {kind}, so its answers are means, whose spread is not that of answers; "
+                "use distributions.parquet"
             )
         difference = first_difference(
             runs[0].scenario.questionnaire.model_dump(), one.scenario.questionnaire.model_dump()

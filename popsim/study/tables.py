@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 from popsim.model import PopulationModel, Round
 from popsim.scenario import Scenario
 from popsim.study.ask import LEGAL, Asked
-from popsim.survey import STATUSES, Questionnaire, Status
+from popsim.survey import QUANTILES, STATUSES, Questionnaire, Status, moments, quantiles
 
+_MEASURED = (
+    ("left_out", np.float64),
+    ("dont_know", np.float64),
+    ("refused", np.float64),
+    ("reasonings", np.int32),
+    ("reasoning_error", np.float64),
+    ("particles", np.int32),
+    ("particle_error", np.float64),
+)
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
 
@@ -46,21 +55,65 @@ def answers_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd.
 
 
 def distributions_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd.DataFrame:
-    """Make the answers that are distributions: a row per bin, ``value`` the bin's index, ``probability`` up to 1."""
+    """Make the answers that are distributions: a row per value with some probability, which is up to 1.
+
+    ``value`` is the number, the option's index of a choice, or the bin's index of a density question; of a change that
+    was measured, ``question`` is its name.
+    """
     vignette, _ = _places(asked.model.questionnaires[0])
-    found = [(one.position, row) for one in settled for row in one.reading.answers if row.probabilities]
-    sizes = [len(row.probabilities) for _, row in found]
-    where = np.array([position for position, _ in found], dtype=np.intp)
+    found = [
+        *(
+            (one.position, vignette[row.question], row.question, range(len(row.probabilities)), row.probabilities, 100)
+            for one in settled
+            for row in one.reading.answers
+            if row.probabilities
+        ),
+        *(
+            (one.position, found.vignette, found.question, found.values, found.probabilities, 1)
+            for one in settled
+            for found in one.reading.distributions
+        ),
+    ]
+    sizes = [len(values) for *_, values, _, _ in found]
+    where = np.array([position for position, *_ in found], dtype=np.intp)
     return pd.DataFrame(
         {
             "replicate": replicate,
             "person": np.repeat(asked.person[where], sizes),
             "wave": asked.wave,
-            "vignette": [vignette[row.question] for _, row in found for _ in row.probabilities],
-            "question": [row.question for _, row in found for _ in row.probabilities],
+            "vignette": [name for _, name, _, values, *_ in found for _ in values],
+            "question": [name for _, _, name, values, *_ in found for _ in values],
             "draw": np.repeat(asked.draw[where], sizes),
-            "value": np.array([value for size in sizes for value in range(size)], dtype=np.float64),
-            "probability": np.array([p / 100 for _, row in found for p in row.probabilities], dtype=np.float64),
+            "value": np.array([value for *_, values, _, _ in found for value in values], dtype=np.float64),
+            "probability": np.array([p / whole for *_, shares, whole in found for p in shares], dtype=np.float64),
+        }
+    )
+
+
+def readouts_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd.DataFrame:
+    """Make the summaries of what was measured: a row per distribution, as `popsim.survey.Distribution` describes it.
+
+    Mean, SD and quantiles are those of the probabilities scaled to sum to 1; those of a choice are missing.
+    """
+    rows = [(one.position, found) for one in settled for found in one.reading.distributions]
+    where = np.array([position for position, _ in rows], dtype=np.intp)
+    found = [one for _, one in rows]
+    choices = {q.name for q in asked.model.questionnaires[0].questions if q.kind == "choice"}
+    numbers = [((), ()) if one.question in choices else (one.values, one.probabilities) for one in found]
+    spread = np.array([moments(*one) for one in numbers]).reshape(-1, 2)
+    points = np.array([quantiles(*one) for one in numbers]).reshape(-1, len(QUANTILES))
+    return pd.DataFrame(
+        {
+            "replicate": replicate,
+            "person": asked.person[where],
+            "wave": asked.wave,
+            "vignette": pd.array([one.vignette for one in found], dtype="str"),
+            "question": pd.array([one.question for one in found], dtype="str"),
+            "draw": asked.draw[where],
+            "mean": spread[:, 0],
+            "sd": spread[:, 1],
+            **{f"q{round(100 * share):02d}": points[:, k] for k, share in enumerate(QUANTILES)},
+            **{name: np.array([getattr(one, name) for one in found], dtype=kind) for name, kind in _MEASURED},
         }
     )
 

@@ -1,5 +1,6 @@
 """The survey: questions, questionnaires with vignettes and arms, and reading the answers out of a reply."""
 
+from popsim.survey.distribution import QUANTILES, moments, quantiles, read_readout
 from popsim.survey.grammar import longest_reply, number_texts, reply_grammar, reply_schema
 from popsim.survey.questionnaire import (
     Change,
@@ -22,16 +23,26 @@ from popsim.survey.questions import (
     TextQuestion,
     option_labels,
 )
-from popsim.survey.reading import FAILURES, STATUSES, Answer, Reading, Status, read_reply
+from popsim.survey.reading import FAILURES, STATUSES, Answer, Distribution, Reading, Status, read_reply
+from popsim.survey.readout import (
+    ReadoutSettings,
+    check_readout,
+    lettered,
+    measured_changes,
+    measured_questions,
+    spellings,
+)
 
 __all__ = [
     "FAILURES",
+    "QUANTILES",
     "STATUSES",
     "Answer",
     "Bin",
     "Change",
     "ChoiceQuestion",
     "DensityQuestion",
+    "Distribution",
     "MultipleQuestion",
     "NumberQuestion",
     "Page",
@@ -39,17 +50,26 @@ __all__ = [
     "Question",
     "Questionnaire",
     "Reading",
+    "ReadoutSettings",
     "ScaleQuestion",
     "Status",
     "TextQuestion",
     "Vignette",
     "VignetteReference",
+    "check_readout",
+    "lettered",
     "load_questionnaire",
     "longest_reply",
+    "measured_changes",
+    "measured_questions",
+    "moments",
     "number_texts",
     "option_labels",
+    "quantiles",
+    "read_readout",
     "read_reply",
     "reply_grammar",
     "reply_schema",
     "set_arm",
+    "spellings",
 ]

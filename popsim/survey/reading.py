@@ -69,6 +69,37 @@ class Answer(NamedTuple):
     probabilities: tuple[float, ...] = ()
 
 
+class Distribution(NamedTuple):
+    """The distribution of one answer or one change.
+
+    Attributes:
+        vignette: Where it was asked.
+        question: The question, or the change.
+        values: Those with some probability, in ascending order; for a choice the options' indices.
+        probabilities: Of each; with the three masses below they sum to 1. Those of letters sum to 1 without
+            ``left_out``, which is then the mass of everything else that the model might have written.
+        left_out: The mass on what the question does not allow and on what was too improbable to follow.
+        dont_know: The mass on the declared words.
+        refused: Likewise.
+        reasonings: How many reasonings it is the mean over, 0 without any.
+        reasoning_error: Standard error of the mean, of drawing these reasonings; None where one was drawn.
+        particles: How many beginnings of the reply it is the mean over.
+        particle_error: Standard error of the mean, of drawing them; None where it cannot be told.
+    """
+
+    vignette: str
+    question: str
+    values: tuple[float, ...]
+    probabilities: tuple[float, ...]
+    left_out: float
+    dont_know: float
+    refused: float
+    reasonings: int
+    reasoning_error: float | None
+    particles: int
+    particle_error: float | None
+
+
 class Reading(NamedTuple):
     """What a reply says.
 
@@ -77,12 +108,14 @@ class Reading(NamedTuple):
         reasoning: The second part.
         answers: Rows in the order of the questions.
         status: ``ok``, or the gravest failure.
+        distributions: Of answers and changes, where these were measured instead of written.
     """
 
     recall: str
     reasoning: str
     answers: tuple[Answer, ...]
     status: Status
+    distributions: tuple[Distribution, ...] = ()
 
 
 def read_reply(

@@ -65,6 +65,7 @@ CASES = {
         LIN,
         REMARK,
     ),
+    "learning_platform_letters": ("learning_platform", "only", {"reasoning": False, "letters": True}, {}, LIN, ()),
 }
 
 

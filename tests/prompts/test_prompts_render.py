@@ -280,3 +280,22 @@ def test_what_a_layout_does_not_know_is_named_with_what_it_knows(make, says):
     with pytest.raises(ScenarioError) as caught:
         make()
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_with_letters_a_choice_is_answered_by_letter_and_nothing_else_changes(language):
+    form = load_layout(language=language).form
+    options = tuple(f"way {i}" for i in range(11))
+    choice = ChoiceQuestion(kind="choice", name="way", text="Which?", options=options, dont_know="unsure")
+    number = NumberQuestion(kind="number", name="n", text="How many?", minimum=0, maximum=9)
+    page = Page(questions=(choice, number))
+    asked = Questionnaire(name="q", topic="t", task="d", vignettes=(Vignette(name="v", pages=(page,)),))
+    text = questionnaire_text(asked, form, letters=True)
+    assert "\n(A) way 0\n" in text
+    assert "\n(K) way 10\n(L) unsure\n" in text
+    lines = specification(asked.questions, form, letters=True).splitlines()
+    plain = specification(asked.questions, form).splitlines()
+    assert '"(A)"' in lines[2]
+    assert '"(L)"' in lines[2]
+    assert "way 0" not in lines[2]
+    assert lines[:2] + lines[3:] == plain[:2] + plain[3:]

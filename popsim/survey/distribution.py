@@ -1,0 +1,122 @@
+"""Distributions of answers: what a readout found, its moments and quantiles, and the answers that it stands for."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from popsim.errors import SurveyError
+from popsim.survey.questions import ChoiceQuestion, Question
+from popsim.survey.reading import Answer, Distribution, Reading, Status
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Those that the table of readouts has."""
+_MOST_LEFT_OUT = 0.5
+
+
+def moments(values: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:
+    """Give mean and standard deviation of a distribution, scaled to sum to 1; NaN where it has no mass.
+
+    Args:
+        values: The points.
+        probabilities: The mass of each.
+
+    Example:
+        >>> moments([1, 3], [0.25, 0.25])
+        (2.0, 1.0)
+    """
+    points, mass = np.asarray(values, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    total = mass.sum()
+    if not total > 0:
+        return math.nan, math.nan
+    mean = float((points * mass).sum() / total)
+    return mean, math.sqrt(float((mass * (points - mean) ** 2).sum() / total))
+
+
+def quantiles(values: ArrayLike, probabilities: ArrayLike, at: Sequence[float] = QUANTILES) -> NDArray[np.float64]:
+    """Give the smallest value below or at which a share of the mass lies; NaN where there is no mass.
+
+    Args:
+        values: The points, in any order.
+        probabilities: The mass of each.
+        at: Shares from 0 to 1.
+
+    Example:
+        >>> quantiles([3, 1, 2], [0.25, 0.25, 0.5], [0.25, 0.5, 1]).tolist()
+        [1.0, 2.0, 3.0]
+    """
+    points, mass = np.asarray(values, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    points, mass = points[mass > 0], mass[mass > 0]
+    if not len(points):
+        return np.full(len(at), math.nan)
+    order = np.argsort(points, kind="stable")
+    cumulated = mass[order].cumsum()
+    wanted = np.asarray(at) * cumulated[-1] * (1 - 1e-12)
+    return np.asarray(points[order][np.searchsorted(cumulated, wanted)])
+
+
+def read_readout(
+    text: str, questions: Sequence[Question], *, finish: Literal["stop", "length", "error"] = "stop"
+) -> Reading:
+    """Read the distributions in the reply to a readout, and an answer for each question out of them.
+
+    The answer to a choice is its most probable option, any other the mean of its distribution. It is ``dont_know`` or
+    ``refused`` where that is more probable than a value, ``unreadable`` where half of the mass or more was left out.
+
+    Args:
+        text: The JSON object.
+        questions: Those that were measured, in order.
+        finish: Why the reply ended.
+
+    Raises:
+        SurveyError: The reply is a text of another kind.
+
+    Example:
+        >>> yes = ChoiceQuestion(kind="choice", name="q", text="?", options=("yes", "no"))
+        >>> found = '{"name": "v.q", "values": [0.0, 1.0], "probabilities": [0.2, 0.7], "left_out": 0.1,'
+        >>> found += ' "reasonings": 0, "reasoning_error": 0.0, "particles": 1, "particle_error": 0.0}'
+        >>> read_readout('{"distributions": [' + found + '], "reasonings": []}', [yes]).answers[0].label
+        'no'
+    """
+    if finish == "error":
+        rows = tuple(Answer(question.name, math.nan, "", "engine_error") for question in questions)
+        return Reading("", "", rows, "engine_error")
+    try:
+        found = [_distribution(one) for one in json.loads(text)["distributions"]]
+    except (ValueError, TypeError, LookupError):
+        raise SurveyError(
+            f"readout: the engine wrote {text[:40]!r} in place of distributions; "
+            "let popsim.engines.readout.measured(engine, [kind]) answer"
+        ) from None
+    by_question = {one.question: one for one in reversed(found)}
+    answers = tuple(_answer(question, by_question[question.name]) for question in questions)
+    failed = any(answer.status == "unreadable" for answer in answers)
+    return Reading("", "", answers, "unreadable" if failed else "ok", tuple(found))
+
+
+def _distribution(found: dict[str, Any]) -> Distribution:
+    vignette, _, question = found.pop("name").partition(".")
+    values, probabilities = (tuple(found.pop(name)) for name in ("values", "probabilities"))
+    ways_out = {"dont_know": 0.0, "refused": 0.0}
+    return Distribution(vignette, question, values, probabilities, **{**ways_out, **found})
+
+
+def _answer(question: Question, found: Distribution) -> Answer:
+    masses: dict[Status, float] = {
+        "ok": math.fsum(found.probabilities),
+        "dont_know": found.dont_know,
+        "refused": found.refused,
+    }
+    status: Status = max(masses, key=masses.__getitem__)
+    if found.left_out >= _MOST_LEFT_OUT or masses[status] <= 0:
+        return Answer(question.name, math.nan, "", "unreadable")
+    if status != "ok":
+        words = question.dont_know if status == "dont_know" else question.refusal
+        return Answer(question.name, math.nan, words or "", status)
+    if isinstance(question, ChoiceQuestion):
+        best = found.values[int(np.argmax(found.probabilities))]
+        return Answer(question.name, best, question.options[int(best)], "ok")
+    return Answer(question.name, moments(found.values, found.probabilities)[0], "", "ok")
