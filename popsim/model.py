@@ -28,6 +28,9 @@ from popsim.survey import Question, Reading, longest_reply, read_reply, reply_gr
 _CHARACTERS = 2
 """Characters that a token of a free reply stands for, at the least."""
 
+_BYTES = 4
+"""Bytes that a character is written in, at the most; a model may write each as a token of its own."""
+
 Readings = Sequence[Reading]
 
 
@@ -304,7 +307,7 @@ def _form(scenario: Scenario, questions: Sequence[Question]) -> tuple[Sampling, 
     if not scenario.sampling.structured:
         return scenario.sampling.wire(-(-longest // _CHARACTERS)), None
     schema = json.dumps(reply_schema(questions, reasoning=reasoning), ensure_ascii=False)
-    return scenario.sampling.wire(longest), Shape(reply_grammar(questions, reasoning=reasoning), schema)
+    return scenario.sampling.wire(_BYTES * longest), Shape(reply_grammar(questions, reasoning=reasoning), schema)
 
 
 def _prepare(model: PopulationModel) -> tuple[Prepared, ...]:

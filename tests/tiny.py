@@ -54,7 +54,7 @@ def make_tiny_checkpoint(
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=context,
-        initializer_range=0.3,
+        initializer_range=0.3 * (32 / width) ** 0.5,
         bos_token_id=None,
         eos_token_id=fast.eos_token_id,
         pad_token_id=fast.pad_token_id,

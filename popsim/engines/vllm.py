@@ -82,10 +82,11 @@ class VLLM:
         }
         settings = {name: value for name, value in given.items() if value is not None}
         settings |= {"dtype": dtype, "tensor_parallel_size": tensor_parallel_size}
-        if ranks:
-            rank = next((allowed for allowed in _RANKS if allowed >= max(ranks)), max(ranks))
-            settings |= {"enable_lora": True, "max_loras": len(ranks), "max_lora_rank": rank}
         on_cpu = self._names.platforms.current_platform.is_cpu()
+        if ranks:
+            # In a mixed batch the CPU build reads prompts without an adapter through the last slot: keep that empty.
+            rank = next((allowed for allowed in _RANKS if allowed >= max(ranks)), max(ranks))
+            settings |= {"enable_lora": True, "max_loras": len(ranks) + on_cpu, "max_lora_rank": rank}
         if on_cpu:
             settings = _cpu_settings(_context(where, model)) | settings
             settings["max_num_batched_tokens"] = max(settings["max_model_len"], 8192)
@@ -151,7 +152,7 @@ class VLLM:
 
         def task(index: int) -> "_Task":
             prompt, follow = asked[index // len(chunks)]
-            ids = self._read(prompt) + list(follow)
+            ids = self._chat.encode(prompt.messages, prompt.prefill) + list(follow)
             self._room(ids)
             return _Task(ids, self._scoring(chunks[index % len(chunks)]), self._adapter(prompt))
 
@@ -195,7 +196,7 @@ class VLLM:
         try:
             prompt = {"type": "token", "prompt_token_ids": task.ids}
             self._engine.add_request(name, prompt, task.params, lora_request=task.adapter)
-        except ValueError as problem:
+        except Exception as problem:
             raise EngineError(f"vLLM refuses the prompt: {first_line(problem)}") from None
 
     def _step(self, flying: dict[str, Any]) -> list[Any]:
@@ -213,7 +214,7 @@ class VLLM:
 
     def _task(self, prompt: Prompt) -> "_Task":
         """Turn a prompt into token ids and vLLM's parameters."""
-        ids, adapter = self._read(prompt), self._adapter(prompt)
+        ids, adapter = self._chat.encode(prompt.messages, prompt.prefill), self._adapter(prompt)
         room = self._room(ids)
         if not prompt.choices:
             return _Task(ids, self._drawing(prompt, room), adapter)
@@ -221,9 +222,6 @@ class VLLM:
             self._firsts[prompt.choices] = self._chat.first_tokens(prompt.choices)
         choices = self._firsts[prompt.choices]
         return _Task(ids, self._scoring([token for firsts in choices for token in firsts]), adapter, tuple(choices))
-
-    def _read(self, prompt: Prompt) -> list[int]:
-        return self._chat.encode(prompt.messages, prompt.prefill)
 
     def _room(self, ids: Sequence[int]) -> int:
         """Count the tokens that may follow."""
@@ -239,7 +237,7 @@ class VLLM:
         return self._adapters.get(prompt.adapter)
 
     def _drawing(self, prompt: Prompt, room: int) -> Any:
-        """Give vLLM's parameters for a reply."""
+        """Give vLLM's parameters for a reply; of a seed the CPU's generator reads the lower half alone."""
         sampling, names = prompt.sampling, self._names.sampling_params
         drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
         if sampling.model:
@@ -250,7 +248,7 @@ class VLLM:
         try:
             params = names.SamplingParams(
                 **drawn,
-                seed=None if drawn["temperature"] == 0 else prompt.seed,
+                seed=None if drawn["temperature"] == 0 else prompt.seed ^ prompt.seed >> 32,
                 max_tokens=min(sampling.max_tokens, room),
                 stop=[_CLOSING],
                 include_stop_str_in_output=True,
@@ -259,7 +257,7 @@ class VLLM:
                 output_kind=names.RequestOutputKind.FINAL_ONLY,
                 skip_clone=True,
             )
-        except ValueError as problem:
+        except Exception as problem:
             raise EngineError(f"vLLM cannot sample so: {first_line(problem)}") from None
         if params.temperature != drawn["temperature"]:
             raise EngineError(f"temperature {drawn['temperature']}: vLLM takes 0 or {params.temperature} to 2")

@@ -88,7 +88,7 @@ def reply_schema(questions: Sequence[Question], *, reasoning: bool = True) -> di
 
 
 def longest_reply(questions: Sequence[Question], *, reasoning: bool = True) -> int:
-    """Bound the length of a reply that keeps to the grammar, in characters; it takes fewer tokens than that.
+    """Bound the length of a reply that keeps to the grammar, in characters; tokens may be parts of characters.
 
     Args:
         questions: What is asked.
