@@ -90,7 +90,8 @@ class VLLM:
         if on_cpu:
             settings = _cpu_settings(_context(where, model)) | settings
             settings["max_num_batched_tokens"] = max(settings["max_model_len"], 8192)
-        self._engine, config = _start(where, self._names, model, settings)
+        self._llm = _start(where, self._names, model, settings)
+        self._engine, config = self._llm.llm_engine, self._llm.model_config
         self._context: int = config.max_model_len
         declared = read_generation_config(model, config.hf_config)
         self._own = own_sampling(declared)
@@ -355,12 +356,12 @@ def _cpu_settings(context: int) -> dict[str, Any]:
     return {"max_model_len": context, "enable_chunked_prefill": False, "enforce_eager": True}
 
 
-def _start(where: str, names: Any, model: str, settings: dict[str, Any]) -> tuple[Any, Any]:
-    """Start the engine; gives it and vLLM's description of the model."""
+def _start(where: str, names: Any, model: str, settings: dict[str, Any]) -> Any:
+    """Start vLLM with what popsim's answers rest on and the settings given."""
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        engine = names.LLM(
+        return names.LLM(
             model,
             generation_config="vllm",
             enable_prefix_caching=True,
@@ -369,14 +370,13 @@ def _start(where: str, names: Any, model: str, settings: dict[str, Any]) -> tupl
             structured_outputs_config={"backend": "xgrammar"},
             use_tqdm_on_load=False,
             **settings,
-        ).llm_engine
+        )
     except Exception as problem:
         said = ", ".join(f"{name}={value}" for name, value in settings.items())
         raise EngineError(f"{where}: vLLM cannot start ({said}): {first_line(problem)}") from problem
     finally:
         if bars:
             logging.enable_progress_bar()
-    return engine, engine.model_config
 
 
 def _context(where: str, model: str) -> int:
