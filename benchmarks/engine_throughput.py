@@ -3,9 +3,10 @@
     python benchmarks/engine_throughput.py [--model FOLDER] [--prompts 1000] [--runs 3] [--structured] [--parts vllm]
 
 The prompts are those of oil_price_fall, one per respondent. Without ``--model`` a random Llama of some 400,000 weights
-is made (tests/tiny.py), whose tokenizer knows few words, and the prompts are one line each. The parties of a part take turns, each with an empty prefix cache, after one
-round that does not count. A peer gets texts that were rendered before the clock started; popsim renders, journals and
-reads inside it. CPU seconds are those of this process: on a shared machine they are steadier than the wall's.
+is made (tests/tiny.py), whose tokenizer knows few words, and the prompts are one line each. The parties of a part take
+turns, each with an empty prefix cache, after one round that does not count. A peer gets texts that were rendered before
+the clock started; popsim renders, journals and reads inside it. CPU seconds are those of this process: on a shared
+machine they are steadier than the wall's.
 """
 
 import argparse
