@@ -106,7 +106,7 @@ def main() -> None:
             sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
             from tiny import make_tiny_checkpoint
 
-            make_tiny_checkpoint(Path(folder), "float32", context=8192, width=128)
+            make_tiny_checkpoint(Path(folder), "float32", context=8192, width=128, end_boost=0.0)
         scenario = load_scenario("oil_price_fall", overrides)
         rows = []
         for part in given.parts:
