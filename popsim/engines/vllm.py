@@ -1,0 +1,398 @@
+"""Any model that vLLM serves, in this process: every prompt of a wave goes to one engine, which batches them itself."""
+
+import importlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import AutoConfig
+from transformers.utils import logging
+
+from popsim.engines.chat import Chat, first_line, folder_digest, identity, own_sampling, read_generation_config
+from popsim.engines.wire import Ability, Prompt, Reply
+from popsim.errors import EngineError
+
+_WINDOW = 4096
+_AT_ONCE = 256
+_MOST_LOGPROBS = 128
+_CLOSING = "</final_answer>"
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
+
+
+class VLLM:
+    """A language model run by vLLM: continuous batches, a cache of common prefixes, and each reply as soon as it ends.
+
+    Sampling is what the prompt says. The model's generation_config gives its end tokens and, where ``sampling.model``
+    is set, its sampling; the reply's length is the prompt's in either case. A reply also ends as soon as its text
+    holds ``</final_answer>``. Options have vLLM's own names, and what is not given is left to vLLM. On a CPU the engine
+    runs in this process and reads each prompt in one piece, for vLLM's CPU build cannot draw by seeds otherwise; an
+    eighth of the memory holds its key/value cache unless ``VLLM_CPU_KVCACHE_SPACE`` (GiB) is set. One `answer` at a
+    time: end or close the one before.
+
+    Args:
+        model: A folder, or a name on the Hugging Face hub.
+        dtype: ``auto`` (vLLM's choice: half precision for most models), ``float32``, ``bfloat16`` or ``float16``.
+        quantization: A method that vLLM knows, such as ``fp8``; as the model's files say unless given.
+        max_model_len: Tokens of prompt and reply together; what the model can read unless given.
+        gpu_memory_utilization: The share of a GPU's memory that vLLM takes.
+        tensor_parallel_size: GPUs that one copy of the model is spread over.
+        enforce_eager: Whether to leave out compilation, which starts faster and runs slower; on a CPU unless given.
+        adapters: LoRA adapters by name, each a folder that peft has written.
+
+    Attributes:
+        fingerprint: Name and content of the model, dtype, quantization and the adapters' content.
+        reproducible: ``exact`` in float32 on a CPU, else ``best_effort``.
+
+    Raises:
+        EngineError: The model or an adapter cannot be loaded, or an option is wrong.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        dtype: str = "auto",
+        quantization: str | None = None,
+        max_model_len: int | None = None,
+        gpu_memory_utilization: float | None = None,
+        tensor_parallel_size: int = 1,
+        enforce_eager: bool | None = None,
+        adapters: Mapping[str, str] | None = None,
+    ) -> None:
+        where = f"vllm:{model}"
+        counts = {"max_model_len": max_model_len, "tensor_parallel_size": tensor_parallel_size}
+        _check_options(where, dtype, gpu_memory_utilization, **counts)
+        ranks = [_adapter_rank(where, name, Path(folder)) for name, folder in (adapters or {}).items()]
+        self._chat = Chat(model, where)
+        self._names = _import_vllm(where)
+        given = {
+            "quantization": quantization,
+            "max_model_len": max_model_len,
+            "gpu_memory_utilization": gpu_memory_utilization,
+            "enforce_eager": enforce_eager,
+        }
+        settings = {name: value for name, value in given.items() if value is not None}
+        settings |= {"dtype": dtype, "tensor_parallel_size": tensor_parallel_size}
+        on_cpu = self._names.platforms.current_platform.is_cpu()
+        if ranks:
+            # In a mixed batch the CPU build reads prompts without an adapter through the last slot: keep that empty.
+            rank = next((allowed for allowed in _RANKS if allowed >= max(ranks)), max(ranks))
+            settings |= {"enable_lora": True, "max_loras": len(ranks) + on_cpu, "max_lora_rank": rank}
+        if on_cpu:
+            settings = _cpu_settings(_context(where, model)) | settings
+            settings["max_num_batched_tokens"] = max(settings["max_model_len"], 8192)
+        self._llm = _start(where, self._names, model, settings)
+        self._engine, config = self._llm.llm_engine, self._llm.model_config
+        self._context: int = config.max_model_len
+        declared = read_generation_config(model, config.hf_config)
+        self._own = own_sampling(declared)
+        self._ends = sorted(self._chat.end_tokens(declared.eos_token_id))
+        self._adapters = {
+            name: self._names.lora.request.LoRARequest(name, number, str(Path(folder).resolve()))
+            for number, (name, folder) in enumerate((adapters or {}).items(), 1)
+        }
+        self._numbers = count()
+        self._firsts: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+        self.fingerprint = ":".join(["vllm", *_identity(model, config, frozenset(self._ends), adapters or {})])
+        self.reads: Literal["text", "facts"] = "text"
+        own: set[Ability] = {"adapter"} if adapters else set()
+        self.abilities: frozenset[Ability] = frozenset({"seed", "prefill", "grammar", "choice", "next", *own})
+        exact = on_cpu and str(config.dtype) == "torch.float32" and not config.quantization
+        self.reproducible: Literal["exact", "best_effort"] = "exact" if exact else "best_effort"
+        self.notice = (
+            "These answers were written by a language model: a simulation, "
+            "which is no evidence about people before it has been compared with what people answered."
+        )
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
+        """Yield each reply as it ends; a prompt that cannot be asked comes back as an error.
+
+        Raises:
+            EngineError: vLLM broke down.
+        """
+        for position, task, output in self._work_off(len(prompts), lambda position: self._task(prompts[position])):
+            if isinstance(output, EngineError):
+                yield position, _failed(str(output))
+            elif task.choices:
+                yield position, self._scored(task, output)
+            else:
+                yield position, self._written(output)
+
+    def spelling(self) -> Sequence[str]:
+        """Give the text of every token, by its id; empty for control tokens and for pieces of a character."""
+        return self._chat.spelling()
+
+    def next_logprobs(
+        self, asked: Sequence[tuple[Prompt, tuple[int, ...]]], tokens: Sequence[int]
+    ) -> NDArray[np.float64]:
+        """Give the log-probability of tokens as the next, at temperature 1 and over the whole vocabulary.
+
+        vLLM tells those of 128 tokens at once; more are asked for in turn, from the cache of the prompt.
+
+        Args:
+            asked: Prompts, read up to the end of their prefill, each with the ids of tokens that follow.
+            tokens: The ids that are wanted.
+
+        Returns:
+            Shape (asked, tokens).
+
+        Raises:
+            EngineError: A prompt cannot be read, or vLLM broke down.
+        """
+        chunks = [list(tokens[start : start + _MOST_LOGPROBS]) for start in range(0, len(tokens), _MOST_LOGPROBS)]
+        found = np.empty((len(asked), len(tokens)))
+
+        def task(index: int) -> "_Task":
+            prompt, follow = asked[index // len(chunks)]
+            ids = self._chat.encode(prompt.messages, prompt.prefill) + list(follow)
+            self._room(ids)
+            return _Task(ids, self._scoring(chunks[index % len(chunks)]), self._adapter(prompt))
+
+        for index, _, output in self._work_off(len(asked) * len(chunks), task):
+            if isinstance(output, EngineError):
+                raise output
+            row, chunk = divmod(index, len(chunks))
+            told = output.outputs[0].logprobs[0]
+            start = chunk * _MOST_LOGPROBS
+            found[row, start : start + len(chunks[chunk])] = [told[token].logprob for token in chunks[chunk]]
+        return found
+
+    def _work_off(self, total: int, make: Callable[[int], "_Task"]) -> Iterator[tuple[int, "_Task", Any]]:
+        """Keep the engine full, and yield each task with its output as it ends, or with why it cannot be asked."""
+        waiting = iter(range(total))
+        flying: dict[str, tuple[int, _Task]] = {}
+        try:
+            while True:
+                fresh = list(islice(waiting, min(_AT_ONCE, _WINDOW - len(flying))))
+                for index in fresh:
+                    name = str(next(self._numbers))
+                    task = _NOTHING
+                    try:
+                        task = make(index)
+                        self._submit(name, task)
+                    except EngineError as problem:
+                        yield index, task, problem
+                    else:
+                        flying[name] = (index, task)
+                if not flying and not fresh:
+                    return
+                for output in self._step(flying):
+                    if output.request_id in flying:
+                        index, task = flying.pop(output.request_id)
+                        yield index, task, output
+        finally:
+            if flying:
+                self._engine.abort_request(list(flying))
+
+    def _submit(self, name: str, task: "_Task") -> None:
+        try:
+            prompt = {"type": "token", "prompt_token_ids": task.ids}
+            self._engine.add_request(name, prompt, task.params, lora_request=task.adapter)
+        except Exception as problem:
+            raise EngineError(f"vLLM refuses the prompt: {first_line(problem)}") from None
+
+    def _step(self, flying: dict[str, Any]) -> list[Any]:
+        """Let the engine write one token of every reply in its batch; gives the outputs that ended."""
+        if not flying:
+            return []
+        if not self._engine.has_unfinished_requests():
+            raise EngineError(f"{self.fingerprint}: another answer() ran in between; end one before the next")
+        try:
+            outputs: list[Any] = self._engine.step()
+        except Exception as problem:
+            flying.clear()
+            raise EngineError(f"{self.fingerprint}: vLLM broke down: {first_line(problem)}") from problem
+        return outputs
+
+    def _task(self, prompt: Prompt) -> "_Task":
+        """Turn a prompt into token ids and vLLM's parameters."""
+        ids, adapter = self._chat.encode(prompt.messages, prompt.prefill), self._adapter(prompt)
+        room = self._room(ids)
+        if not prompt.choices:
+            return _Task(ids, self._drawing(prompt, room), adapter)
+        if prompt.choices not in self._firsts:
+            self._firsts[prompt.choices] = self._chat.first_tokens(prompt.choices)
+        choices = self._firsts[prompt.choices]
+        return _Task(ids, self._scoring([token for firsts in choices for token in firsts]), adapter, tuple(choices))
+
+    def _room(self, ids: Sequence[int]) -> int:
+        """Count the tokens that may follow."""
+        room = self._context - len(ids)
+        if room < 1:
+            raise EngineError(f"the prompt has {len(ids)} tokens, the model reads {self._context}; shorten the prompt")
+        return room
+
+    def _adapter(self, prompt: Prompt) -> Any:
+        if prompt.adapter and prompt.adapter not in self._adapters:
+            known = ", ".join(self._adapters) or "none; give their folders in the engine's option adapters"
+            raise EngineError(f"adapter {prompt.adapter!r} is unknown; known: {known}")
+        return self._adapters.get(prompt.adapter)
+
+    def _drawing(self, prompt: Prompt, room: int) -> Any:
+        """Give vLLM's parameters for a reply; of a seed the CPU's generator reads the lower half alone."""
+        sampling, names = prompt.sampling, self._names.sampling_params
+        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+        if sampling.model:
+            drawn = self._own
+        if prompt.shape and prompt.prefill:
+            raise EngineError("vLLM holds a reply to a shape only from its start; leave out the prefill or the shape")
+        shape = names.StructuredOutputsParams(grammar=prompt.shape.grammar) if prompt.shape else None
+        try:
+            params = names.SamplingParams(
+                **drawn,
+                seed=None if drawn["temperature"] == 0 else prompt.seed ^ prompt.seed >> 32,
+                max_tokens=min(sampling.max_tokens, room),
+                stop=[_CLOSING],
+                include_stop_str_in_output=True,
+                stop_token_ids=self._ends,
+                structured_outputs=shape,
+                output_kind=names.RequestOutputKind.FINAL_ONLY,
+                skip_clone=True,
+            )
+        except Exception as problem:
+            raise EngineError(f"vLLM cannot sample so: {first_line(problem)}") from None
+        if params.temperature != drawn["temperature"]:
+            raise EngineError(f"temperature {drawn['temperature']}: vLLM takes 0 or {params.temperature} to 2")
+        return params
+
+    def _scoring(self, tokens: list[int]) -> Any:
+        """Give vLLM's parameters for the log-probabilities of tokens as the next."""
+        names = self._names.sampling_params
+        if len(tokens) > _MOST_LOGPROBS:
+            raise EngineError(f"{len(tokens)} first tokens of choices; vLLM tells at most {_MOST_LOGPROBS}")
+        return names.SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            logprobs=len(tokens),
+            logprob_token_ids=tokens,
+            detokenize=False,
+            output_kind=names.RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,
+        )
+
+    def _written(self, output: Any) -> Reply:
+        """Read a reply that was written; its end token counts, but is no part of the text."""
+        done = output.outputs[0]
+        if done.finish_reason not in ("stop", "length"):
+            return _failed(f"vLLM gave the reply up: {done.finish_reason}; its log says why (VLLM_LOGGING_LEVEL=INFO)")
+        ids = list(done.token_ids)
+        ended = done.finish_reason == "stop" and done.stop_reason != _CLOSING
+        text = self._chat.decode(ids[:-1] if ended else ids)
+        return Reply(text, done.finish_reason, len(output.prompt_token_ids), len(ids))
+
+    def _scored(self, task: "_Task", output: Any) -> Reply:
+        """Sum the probabilities of the first tokens of each choice."""
+        told = output.outputs[0].logprobs[0]
+        shares = [sum(math.exp(told[token].logprob) for token in firsts) for firsts in task.choices]
+        return Reply(json.dumps(shares), "stop", len(output.prompt_token_ids), 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """A prompt as vLLM takes it, and the first tokens of each of its choices."""
+
+    ids: list[int]
+    params: Any
+    adapter: Any = None
+    choices: tuple[tuple[int, ...], ...] = ()
+
+
+_NOTHING = _Task([], None)
+
+
+def _failed(why: str) -> Reply:
+    return Reply("", finish="error", error=why)
+
+
+def _check_options(where: str, dtype: str, share: float | None, **counts: int | None) -> None:
+    """Refuse options of which no vLLM could make sense."""
+    if dtype not in _DTYPES:
+        raise EngineError(f"{where}: dtype {dtype!r} is unknown; allowed: {', '.join(_DTYPES)}")
+    for name, value in counts.items():
+        if value is not None and (type(value) is not int or value < 1):
+            raise EngineError(f"{where}: {name} must be a whole number of 1 or more, not {value!r}")
+    if share is not None and not (isinstance(share, int | float) and 0 < share <= 1):
+        raise EngineError(f"{where}: gpu_memory_utilization must be a share above 0, up to 1, not {share!r}")
+
+
+def _adapter_rank(where: str, name: str, folder: Path) -> int:
+    """Read the rank of a LoRA adapter."""
+    try:
+        return int(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise EngineError(
+            f"{where}: adapters: {name}: {folder} holds no LoRA adapter; give a folder that peft has written"
+        ) from None
+
+
+def _import_vllm(where: str) -> Any:
+    """Import vLLM, quiet and without its report of usage unless the environment says otherwise."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for part in ("platforms", "sampling_params", "lora.request"):
+                importlib.import_module(f"vllm.{part}")
+            return importlib.import_module("vllm")
+    except (ImportError, RuntimeError) as problem:
+        raise EngineError(f"{where}: vLLM cannot be imported: {first_line(problem)}") from problem
+
+
+def _cpu_settings(context: int) -> dict[str, Any]:
+    """Give what vLLM's CPU build needs to run in this process and to draw by seeds."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(max(1, memory // 8)))
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    return {"max_model_len": context, "enable_chunked_prefill": False, "enforce_eager": True}
+
+
+def _start(where: str, names: Any, model: str, settings: dict[str, Any]) -> Any:
+    """Start vLLM with what popsim's answers rest on and the settings given."""
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return names.LLM(
+            model,
+            generation_config="vllm",
+            enable_prefix_caching=True,
+            logprobs_mode="raw_logprobs",
+            max_logprobs=_MOST_LOGPROBS,
+            structured_outputs_config={"backend": "xgrammar"},
+            use_tqdm_on_load=False,
+            **settings,
+        )
+    except Exception as problem:
+        said = ", ".join(f"{name}={value}" for name, value in settings.items())
+        raise EngineError(f"{where}: vLLM cannot start ({said}): {first_line(problem)}") from problem
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _context(where: str, model: str) -> int:
+    """Count the tokens that a model can read and write together."""
+    try:
+        config = AutoConfig.from_pretrained(model, local_files_only=Path(model).is_dir())
+    except Exception as problem:
+        raise EngineError(f"{where}: its config.json cannot be read: {first_line(problem)}") from problem
+    return getattr(config.get_text_config(), "max_position_embeddings", None) or 2048
+
+
+def _identity(model: str, config: Any, ends: frozenset[int], adapters: Mapping[str, str]) -> Iterator[str]:
+    """Name everything that decides an answer, part by part."""
+    yield identity(model, ends, getattr(config.hf_config, "_commit_hash", None))
+    yield str(config.dtype).removeprefix("torch.")
+    if config.quantization:
+        yield str(config.quantization)
+    for name, folder in adapters.items():
+        yield f"{name}={folder_digest(Path(folder)).hex()[:16]}"
