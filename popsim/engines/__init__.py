@@ -54,6 +54,12 @@ ENGINES: dict[str, EngineEntry] = {
         extra="local",
         modules=("torch", "transformers"),
     ),
+    "server": EngineEntry(
+        "popsim.engines.server:Server",
+        "any OpenAI-compatible endpoint (vllm serve, Ollama, llama.cpp, hosted), as server:MODEL@URL",
+        extra="server",
+        modules=("openai",),
+    ),
     "replay": EngineEntry(
         "popsim.engines.journal:Replay",
         "answers from the stored replies of an earlier Run folder, without a model",
