@@ -20,12 +20,18 @@ CORPUS = [
 
 
 def make_tiny_checkpoint(
-    folder: Path, dtype: str = "float64", *, seed: int = 0, context: int = 512, end_boost: float = 2.0
+    folder: Path,
+    dtype: str = "float64",
+    *,
+    seed: int = 0,
+    context: int = 512,
+    end_boost: float = 2.0,
+    width: int = 32,
 ) -> Path:
     """Make a two-layer Llama with a byte-level BPE tokenizer and a ChatML template, and return its folder.
 
     The tokenizer has 300 entries. ``end_boost`` scales the output row of the end token, so that replies end early
-    for some prompts and late for others.
+    for some prompts and late for others. vLLM's CPU build needs heads of 32 and more: a width of 128.
     """
     logging.disable_progress_bar()
     tokenizer = Tokenizer(models.BPE())
@@ -42,8 +48,8 @@ def make_tiny_checkpoint(
     fast.save_pretrained(folder)
     config = LlamaConfig(
         vocab_size=len(fast),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -156,11 +156,11 @@ async def _try(client: openai.AsyncOpenAI, path: str, body: Body | None, timeout
 
 
 async def _stop(client: openai.AsyncOpenAI) -> None:
-    """Cancel all requests and close the connections."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
+    """Cancel all requests and close the connections; what a request has begun ends with it, and in good order."""
+    ours = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == Calls._settle.__name__]
+    for task in ours:
         task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.gather(*ours, return_exceptions=True)
     await client.close()
 
 
