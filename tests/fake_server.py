@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from engines_for_tests import GOOD, in_parts
 
@@ -75,7 +76,7 @@ class Fake(ThreadingHTTPServer):
         with self.lock:
             self.requests.append(request)
             if self.log:
-                with open(self.log, "a", encoding="utf-8") as file:
+                with Path(self.log).open("a", encoding="utf-8") as file:
                     file.write(json.dumps(request) + "\n")
 
     def asked(self, word):
