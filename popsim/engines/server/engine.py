@@ -60,7 +60,7 @@ class Server:
         self._calls = Calls(url, api_key_env, concurrency, timeout, retries)
         found = find_out(Calls(url, api_key_env, concurrency, timeout, min(retries, 2)), model, self._where)
         self._can = can = found.can
-        self._first: dict[str, tuple[int, ...]] = {}
+        self._first: dict[tuple[str, ...], list[list[int]]] = {}
         self.fingerprint = self._where + (f"={found.root}" if found.root else "")
         self.reads: Literal["text", "facts"] = "text"
         able: dict[Ability, object] = {
@@ -84,7 +84,8 @@ class Server:
         Raises:
             EngineError: The server is gone, refuses everything, or cannot do what a prompt needs.
         """
-        asked = (((i, prompts[i]), self._body(prompts[i])) for i in range(len(prompts)))
+        read = ((i, prompts[i]) for i in range(len(prompts)))
+        asked = (((i, prompt), self._body(prompt)) for i, prompt in read)
         failed = 0
         with closing(self._calls.send(asked)) as answers:
             for (position, prompt), got in answers:
@@ -93,8 +94,7 @@ class Server:
                     self._give_up(got, failed)
                     yield position, Reply("", finish="error", error=got.error)
                 else:
-                    ids = [self._first[choice] for choice in prompt.choices] if self._can.token_ids else ()
-                    yield position, to_reply(prompt, got.data, self._can, ids)
+                    yield position, to_reply(prompt, got.data, self._can, self._first_tokens(prompt.choices))
 
     def _body(self, prompt: Prompt) -> Body:
         """Write the request of a prompt, if the server can do what it needs."""
@@ -108,18 +108,22 @@ class Server:
         if prompt.adapter and can.adapters is not None and prompt.adapter not in can.adapters | {self._model}:
             known = ", ".join(sorted(can.adapters)) or "none"
             raise EngineError(f"{self._where}: has no adapter {prompt.adapter!r}; it lists: {known}")
-        return chat_body(self._model, prompt, can, self._tokens(prompt) if prompt.choices and can.token_ids else ())
+        tokens = [token for mine in self._first_tokens(prompt.choices) for token in mine]
+        return chat_body(self._model, prompt, can, tokens)
 
-    def _tokens(self, prompt: Prompt) -> list[int]:
-        """Look up the first tokens of the choices; a token that two of them share speaks for neither."""
-        if any(choice not in self._first for choice in prompt.choices):
-            found = {choice: first_tokens(self._calls, self._model, choice) for choice in prompt.choices}
-            every = [token for tokens in found.values() for token in set(tokens)]
-            self._first |= {
-                choice: tuple(sorted({token for token in tokens if every.count(token) == 1}))
-                for choice, tokens in found.items()
-            }
-        return [token for choice in prompt.choices for token in self._first[choice]]
+    def _first_tokens(self, choices: tuple[str, ...]) -> list[list[int]]:
+        """Look up the first tokens of choices, where the server takes them; one that two share speaks for neither."""
+        if not choices or not self._can.token_ids:
+            return []
+        if choices not in self._first:
+            found = [set(first_tokens(self._calls, self._model, choice)) for choice in choices]
+            every = [token for tokens in found for token in tokens]
+            own = [[token for token in sorted(tokens) if every.count(token) == 1] for tokens in found]
+            if not all(own):
+                choice = choices[own.index([])]
+                raise EngineError(f"{self._where}: choice {choice!r} has no first token of its own; use letters")
+            self._first[choices] = own
+        return self._first[choices]
 
     def _give_up(self, got: Got, failed: int) -> None:
         """Raise when what went wrong with one prompt will go wrong with all."""
