@@ -22,7 +22,8 @@ from tiny import make_tiny_checkpoint
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import popsim
-from popsim.engines import Prompt, Sampling, answer_all, load_engine
+from popsim.engines import Prompt, Sampling, Shape, answer_all, load_engine
+from popsim.errors import EngineError
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -184,3 +185,14 @@ def test_with_the_grammar_every_reply_of_a_random_model_is_readable(engine, tmp_
     assert set(run.answers["status"]) == {"ok"}
     assert run.manifest["counts"]["asked"] == 8
     assert run.answers["value"].nunique() > 8
+
+
+def test_a_reply_ends_with_the_tag_that_closes_its_answer(engine):
+    shape = Shape('root ::= "{}</final_answer>" [a-z]{9,20}', "")
+    (reply,) = answer_all(engine, [Prompt((("user", "x"),), Sampling(max_tokens=60), shape=shape)])
+    assert (reply.text, reply.finish) == ("{}</final_answer>", "stop")
+
+
+def test_choices_that_begin_alike_are_refused(engine):
+    with pytest.raises(EngineError, match="choice 'AB' has no first token of its own; use letters"):
+        answer_all(engine, [Prompt((("user", "x"),), choices=("AB", "AC"))])
