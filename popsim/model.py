@@ -40,9 +40,6 @@ from popsim.survey import (
 _BYTES, _LOOSE = 3, 256
 """Bytes that a token of a free reply stands for on average, at the least; tokens for a loose form, such as a fence."""
 
-_BYTES = 4
-"""Bytes that a character is written in, at the most; a model may write each as a token of its own."""
-
 Readings = Sequence[Reading]
 
 
@@ -330,7 +327,7 @@ def _form(scenario: Scenario, questions: Sequence[Question]) -> tuple[Sampling, 
     if not scenario.sampling.structured:
         return scenario.sampling.wire(longest // _BYTES + _LOOSE), None
     schema = json.dumps(reply_schema(questions, reasoning=reasoning), ensure_ascii=False)
-    return scenario.sampling.wire(_BYTES * longest), Shape(reply_grammar(questions, reasoning=reasoning), schema)
+    return scenario.sampling.wire(longest), Shape(reply_grammar(questions, reasoning=reasoning), schema)
 
 
 def _readout(scenario: Scenario, shown: Questionnaire) -> Readout | None:

@@ -75,6 +75,12 @@ ENGINES: dict[str, EngineEntry] = {
         extra="vllm",
         modules=("vllm",),
     ),
+    "server": EngineEntry(
+        "popsim.engines.server:Server",
+        "any OpenAI-compatible endpoint (vllm serve, Ollama, llama.cpp, hosted), as server:MODEL@URL",
+        extra="server",
+        modules=("openai",),
+    ),
     "replay": EngineEntry(
         "popsim.engines.replay:Replay",
         "answers from the stored replies of an earlier Run folder, without a model",
