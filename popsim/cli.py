@@ -33,6 +33,11 @@ EngineOption = Annotated[str | None, typer.Option(help="NAME[:MODEL][@URL] inste
 SizeOption = Annotated[int | None, typer.Option(help="Number of respondents instead of the scenario's.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed instead of the scenario's.")]
 
+WorkersOption = Annotated[int | None, typer.Option(help="Ray workers that load the engine; 1 is this process.")]
+AddressOption = Annotated[
+    str, typer.Option(help="HOST:PORT of a Ray cluster for the workers; this machine unless given.")
+]
+
 SHELVES: tuple[Shelf, ...] = ("scenarios", "scenarios/questionnaires", "populations")
 
 
@@ -45,6 +50,8 @@ def run(
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="The Run folder; made from the study's name unless given.")
     ] = None,
+    workers: WorkersOption = None,
+    ray_address: AddressOption = "",
 ) -> None:
     """Field a study and write its Run folder; the same command again continues where it stopped."""
     from popsim import study
@@ -52,7 +59,7 @@ def run(
 
     loaded = load_scenario(scenario, _overrides(engine, size, seed))
     with _progress_bar() as tell:
-        done = study.run(loaded, out_folder, progress=tell)
+        done = study.run(loaded, out_folder, progress=tell, workers=workers, ray_address=ray_address)
     _print_run(done)
 
 
@@ -63,6 +70,8 @@ def sweep(
     engine: EngineOption = None,
     size: SizeOption = None,
     seed: SeedOption = None,
+    workers: WorkersOption = None,
+    ray_address: AddressOption = "",
 ) -> None:
     """Field every point and replicate of the scenario's sweep, pooled into shared engine calls."""
     from popsim import study
@@ -76,7 +85,9 @@ def sweep(
             f"{scenario}: has nothing under sweep; write paths and values to scan there, or use popsim run"
         )
     with _progress_bar() as tell:
-        answers = study.sweep(points, base.replicates, out_folder, progress=tell)
+        answers = study.sweep(
+            points, base.replicates, out_folder, progress=tell, workers=workers, ray_address=ray_address
+        )
     paths = list(points[0].values)
     numbers = answers[answers["status"].eq("ok") & answers["value"].notna()]
     means = numbers.groupby([*paths, "arm", "question"], sort=False, observed=True)["value"].agg(

@@ -6,19 +6,19 @@ import json
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from popsim.engines import Engine, load_engine
+from popsim.engines import Engine, open_engine
 from popsim.engines.baseline import Baseline, uncalibrated
 from popsim.engines.journal import Journal, Journaled
 from popsim.errors import RunError
 from popsim.evaluate import compare_with_reference
 from popsim.model import Respondent
-from popsim.scenario import Point, Scenario, scenario_hash, single
+from popsim.scenario import EngineSettings, Point, Scenario, scenario_hash, single
 from popsim.study.ask import ProgressCallback, ask
 from popsim.study.cell import Cell, Shared, about, identity, now, start
 from popsim.study.folder import (
@@ -41,6 +41,8 @@ def run(
     engine: Engine | None = None,
     respondent: type[Respondent] = Respondent,
     progress: ProgressCallback | None = None,
+    workers: int | None = None,
+    ray_address: str = "",
 ) -> Run:
     """Field a study and write its Run folder; called again on the same folder it continues where it stopped.
 
@@ -50,6 +52,8 @@ def run(
         engine: Who answers; made from ``scenario.engine`` unless given.
         respondent: The class of the agents.
         progress: Told after every reply.
+        workers: How many Ray workers load the engine, in place of what ``scenario.engine`` says.
+        ray_address: The Ray cluster that they run on; this machine unless given.
 
     Raises:
         RunError: The folder belongs to another study or process, or more answers failed than the scenario allows.
@@ -62,7 +66,9 @@ def run(
         10
     """
     scenario = single(scenario)
-    engine = engine or load_engine(scenario.engine.spec, **scenario.engine.options)
+    if engine is None:
+        with _opened(scenario.engine, workers, ray_address) as engine:
+            return run(scenario, out, engine=engine, respondent=respondent, progress=progress)
     who = identity(scenario, engine, respondent)
     folder = Path(out) if out is not None else default_folder(scenario, who)
     with locked(folder):
@@ -82,6 +88,8 @@ def sweep(
     *,
     respondent: type[Respondent] = Respondent,
     progress: ProgressCallback | None = None,
+    workers: int | None = None,
+    ray_address: str = "",
 ) -> pd.DataFrame:
     """Field every point of a sweep in every replicate, pooled into shared engine calls.
 
@@ -91,6 +99,8 @@ def sweep(
         out: The folder; it gets one Run folder per point and replicate, and ``answers.parquet`` on top.
         respondent: The class of the agents.
         progress: Told after every reply.
+        workers: How many Ray workers load each engine, in place of what the scenario says.
+        ray_address: The Ray cluster that they run on; this machine unless given.
 
     Returns:
         All answers, with a column per swept path.
@@ -98,11 +108,24 @@ def sweep(
     Raises:
         RunError: The folder belongs to another study or process.
     """
-    folder = Path(out)
-    engines = {
-        key: load_engine(settings.spec, **settings.options)
-        for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
-    }
+    with ExitStack() as opened:
+        engines = {
+            key: opened.enter_context(_opened(settings, workers, ray_address))
+            for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
+        }
+        _sweep(points, replicates, Path(out), engines, respondent, progress)
+    return pd.read_parquet(Path(out) / "answers.parquet")
+
+
+def _sweep(
+    points: Sequence[Point],
+    replicates: int,
+    folder: Path,
+    engines: Mapping[str, Engine],
+    respondent: type[Respondent],
+    progress: ProgressCallback | None,
+) -> None:
+    """Field every point in every replicate, with the engines that are open, unless the folder is complete."""
     first = points[0].scenario
     what = {
         **identity(first, engines[_engine_key(first)], respondent),
@@ -134,7 +157,6 @@ def sweep(
             write_table(folder, "answers", _swept_answers(points, cells))
             manifest |= {"state": "complete", "seconds": round(time.monotonic() - started, 3), "versions": versions()}
             write_manifest(folder, manifest)
-    return pd.read_parquet(folder / "answers.parquet")
 
 
 def compare(*runs: Run) -> pd.DataFrame:
@@ -167,6 +189,11 @@ def default_folder(scenario: Scenario, identity: object) -> Path:
     """Name the folder of a study by its content."""
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Path("runs") / f"{scenario.name}-{digest[:8]}"
+
+
+def _opened(settings: EngineSettings, workers: int | None, ray_address: str) -> AbstractContextManager[Engine]:
+    """Open the engine of a scenario on as many workers as the caller says, else the scenario."""
+    return open_engine(settings.spec, settings.options, settings.workers if workers is None else workers, ray_address)
 
 
 def _engine_key(scenario: Scenario) -> str:
