@@ -34,9 +34,7 @@ SizeOption = Annotated[int | None, typer.Option(help="Number of respondents inst
 SeedOption = Annotated[int | None, typer.Option(help="Seed instead of the scenario's.")]
 
 WorkersOption = Annotated[int | None, typer.Option(help="Ray workers that load the engine; 1 is this process.")]
-AddressOption = Annotated[
-    str, typer.Option(help="HOST:PORT of a Ray cluster for the workers; this machine unless given.")
-]
+AddressOption = Annotated[str, typer.Option(help="HOST:PORT of a Ray cluster for the workers, or auto.")]
 
 SHELVES: tuple[Shelf, ...] = ("scenarios", "scenarios/questionnaires", "populations")
 
