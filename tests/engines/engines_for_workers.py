@@ -68,10 +68,6 @@ class Failing(Logged):
         raise ValueError("half a\nmodel")
 
 
-class Facts(Logged):
-    reads = "facts"
-
-
 class Environment(Logged):
     """Answers with what it finds around it."""
 
@@ -95,13 +91,16 @@ class Affine(Logged):
 
 
 if __name__ == "__main__":
-    from popsim.engines import open_engine
+    from popsim.engines.workers import Workers
 
     folder, end = sys.argv[1:]
-    with open_engine("engines_for_workers:Logged", {"log": f"{folder}/log"}, workers=2) as engine:
-        replies = [reply.text for _, reply in engine.answer([Prompt((), seed=seed) for seed in range(4)])]
-        print(*sorted(replies), flush=True)
-        if end == "hang":
-            time.sleep(600)
-        if end == "exit":
-            sys.exit(7)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    engine = Workers("engines_for_workers:Logged", {"log": f"{folder}/log"})
+    replies = [reply.text for _, reply in engine.answer([Prompt((), seed=seed) for seed in range(4)])]
+    print(*sorted(replies), flush=True)
+    signal.sigwait({signal.SIGUSR1})
+    if end == "close":
+        engine.close()
+        print("closed", flush=True)
+        signal.sigwait({signal.SIGUSR1})
+    sys.exit(7 if end == "exit" else 0)
