@@ -140,10 +140,10 @@ def connect(address: str) -> bool:
     if address:
         _check_address(address)
     else:
-        settings |= {"include_dashboard": False, "object_store_memory": _OBJECTS}
+        settings |= {"include_dashboard": False, "object_store_memory": _OBJECTS, "num_cpus": 0}  # no idle workers
     try:
         ray.init(address=address or "local", **settings)
-    except (OSError, ValueError, RuntimeError, RayError) as problem:
+    except Exception as problem:  # Ray raises a bare Exception where its start takes more than half a minute
         where = f"--ray-address {address}" if address else "workers"
         raise EngineError(f"{where}: Ray cannot be {'joined' if address else 'started'}: {_line(problem)}") from None
     return True

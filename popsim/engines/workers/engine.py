@@ -82,6 +82,7 @@ class Workers:
         Raises:
             EngineError: The engine fails, or workers keep dying whatever they are asked.
         """
+        self._deaths = 0
         for worker in self._pool:
             if worker.calls:  # nobody listened to the end of an earlier call
                 worker.start()
@@ -164,7 +165,7 @@ class Workers:
         for call in reversed(untouched):
             work.again.appendleft(call.piece)
         left = list(running.open.values())
-        _log.warning("a worker died (%s); it is replaced, %d prompts are asked again", last, len(left))
+        _log.warning("popsim: a worker died (%s); it is replaced, %d prompts are asked again", last, len(left))
         if left and running.piece.deaths + 1 == _DEATHS:
             failed = Reply("", finish="error", error=f"killed {_DEATHS} workers: {last}")
             yield from ((position, failed) for position in left)
