@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
 from typing import Any, NamedTuple
 
 import ray
@@ -86,7 +85,6 @@ class Host:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
-        Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
     def load(self, spec: str, options: dict[str, object], folder: str, path: list[str]) -> dict[str, Any]:
         """Load the engine as the driver would; relative paths and the user's own modules mean the same here."""
@@ -122,13 +120,6 @@ class Host:
             if replies := [reply for reply in said if reply is not None]:
                 yield replies
         running.result()
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent has ended; Ray alone would let it live on for a minute."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def connect(address: str) -> bool:
