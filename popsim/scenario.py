@@ -151,6 +151,10 @@ class EngineSettings(Frozen):
     """Settings of this engine."""
     adapter: str = ""
     """The LoRA adapter that answers, by a name that the engine's options give; the model itself unless given."""
+    workers: int = Field(default=1, ge=1, exclude=True)
+    """How many Ray workers load the engine. They do not change an answer and are no part of a run's identity."""
+    ray_address: str = Field(default="", exclude=True)
+    """The Ray cluster that they run on, ``HOST:PORT`` or ``auto``; this machine unless given."""
 
 
 class Scenario(Frozen):

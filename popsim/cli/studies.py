@@ -12,7 +12,7 @@ from popsim.errors import ScenarioError
 from popsim.slots import did_you_mean
 
 if TYPE_CHECKING:
-    from popsim.scenario import Point
+    from popsim.scenario import Point, Scenario
 
 ScenarioArgument = Annotated[str, typer.Argument(help="A scenario file, or the name of a shipped scenario.")]
 EngineOption = Annotated[str | None, typer.Option(help="NAME[:MODEL][@URL] instead of the scenario's engine.")]
@@ -22,6 +22,8 @@ CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", envvar="POPSIM_CACHE", help="A file of replies that runs share; see popsim cache."),
 ]
+WorkersOption = Annotated[int | None, typer.Option(help="Ray workers that load the engine; 1 is this process.")]
+AddressOption = Annotated[str, typer.Option(help="HOST:PORT of a Ray cluster for the workers, or auto.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Ask nobody; say what it would cost.")]
 ProbeOption = Annotated[
     bool, typer.Option("--probe/--no-probe", help="With --dry-run: ask a few prompts to see how long they take.")
@@ -37,6 +39,8 @@ def run(
         Path | None, typer.Option("--out", help="The Run folder; made from the study's name unless given.")
     ] = None,
     cache: CacheOption = None,
+    workers: WorkersOption = None,
+    ray_address: AddressOption = "",
     dry_run: DryRunOption = False,
     probe: ProbeOption = True,
 ) -> None:
@@ -44,7 +48,7 @@ def run(
     from popsim import study
     from popsim.scenario import Point, load_scenario, single
 
-    loaded = load_scenario(scenario, _overrides(engine, size, seed))
+    loaded = _on_workers(load_scenario(scenario, _overrides(engine, size, seed)), workers, ray_address)
     if dry_run:
         _print_estimates([Point(0, {}, single(loaded))], 1, probe, cache)
         return
@@ -60,6 +64,8 @@ def sweep(
     size: SizeOption = None,
     seed: SeedOption = None,
     cache: CacheOption = None,
+    workers: WorkersOption = None,
+    ray_address: AddressOption = "",
     dry_run: DryRunOption = False,
     probe: ProbeOption = True,
 ) -> None:
@@ -69,7 +75,10 @@ def sweep(
 
     overrides = _overrides(engine, size, seed)
     base = load_scenario(scenario, overrides)
-    points = list(sweep_points(scenario, overrides))
+    points = [
+        point._replace(scenario=_on_workers(point.scenario, workers, ray_address))
+        for point in sweep_points(scenario, overrides)
+    ]
     if points[0].values == {}:
         raise ScenarioError(
             f"{scenario}: has nothing under sweep; write paths and values to scan there, or use popsim run"
@@ -139,6 +148,13 @@ def compare(
 def _overrides(engine: str | None, size: int | None, seed: int | None) -> dict[str, Any]:
     given = {"engine": engine, "size": size, "seed": seed}
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _on_workers(scenario: "Scenario", workers: int | None, ray_address: str) -> "Scenario":
+    """Set on how many workers the engine runs, and on which cluster, where the command line says so."""
+    given = {"workers": workers, "ray_address": ray_address or None}
+    engine = scenario.engine.model_copy(update={key: value for key, value in given.items() if value is not None})
+    return scenario.model_copy(update={"engine": engine})
 
 
 def _print_estimates(points: "Sequence[Point]", replicates: int, probe: bool, cache: Path | None) -> None:

@@ -2,6 +2,8 @@
 
 import importlib
 import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -36,6 +38,7 @@ __all__ = [
     "Spelling",
     "answer_all",
     "load_engine",
+    "open_engine",
     "split_spec",
 ]
 
@@ -148,6 +151,39 @@ def load_engine(spec: str, **options: object) -> Engine:
             raise EngineError(f"engine {name}: needs a {parameter.name}; write {name}:{parameter.name.upper()}")
     engine: Engine = factory(**given)
     return engine
+
+
+@contextmanager
+def open_engine(
+    spec: str, options: Mapping[str, object] | None = None, workers: int = 1, ray_address: str = ""
+) -> Iterator[Engine]:
+    """Make an engine, in this process or on several workers, and end the workers afterwards.
+
+    Args:
+        spec: As for `load_engine`.
+        options: Settings of this engine.
+        workers: How many processes load the engine; with 1 and no address it is this one.
+        ray_address: The cluster that they run on, ``HOST:PORT`` or ``auto``; this machine unless given.
+
+    Raises:
+        EngineError: The engine cannot be made, ray is missing, or the cluster cannot be reached.
+
+    Example:
+        >>> with open_engine("baseline") as engine:
+        ...     engine.reads
+        'facts'
+    """
+    if workers < 1:
+        raise EngineError(f"workers must be a whole number of 1 or more, not {workers}")
+    if workers == 1 and not ray_address:
+        yield load_engine(spec, **(options or {}))
+        return
+    if find_spec("ray") is None:
+        raise EngineError(f"workers {workers}: needs ray; run: pip install 'popsim[ray]'")
+    from popsim.engines.workers import Workers
+
+    with Workers(spec, options, workers, ray_address) as engine:
+        yield engine
 
 
 def _import(path: str) -> type:

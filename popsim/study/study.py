@@ -5,14 +5,15 @@ import itertools
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from popsim.engines import Engine, load_engine
+from popsim.engines import Engine, open_engine
 from popsim.engines.baseline import Baseline, uncalibrated
 from popsim.engines.cache import Cache, opened
 from popsim.engines.journal import Journal
@@ -21,7 +22,7 @@ from popsim.engines.readout import measured
 from popsim.errors import RunError
 from popsim.evaluate import compare_with_reference
 from popsim.model import Respondent
-from popsim.scenario import Point, Scenario, scenario_hash, single
+from popsim.scenario import EngineSettings, Point, Scenario, scenario_hash, single
 from popsim.study.ask import ProgressCallback, ask
 from popsim.study.cell import Cell, Shared, about, identity, now, start
 from popsim.study.folder import (
@@ -69,7 +70,10 @@ def run(
         10
     """
     scenario = single(scenario)
-    engine = measured(engine or load_engine(scenario.engine.spec, **scenario.engine.options), [scenario.readout.kind])
+    if engine is None:
+        with _opened(scenario.engine) as engine:
+            return run(scenario, out, engine=engine, respondent=respondent, progress=progress, cache=cache)
+    engine = measured(engine, [scenario.readout.kind])
     check_abilities(scenario, engine)
     who = identity(scenario, engine, respondent)
     folder = Path(out) if out is not None else default_folder(scenario, who)
@@ -109,14 +113,30 @@ def sweep(
         RunError: The folder belongs to another study or process.
         EngineError: An engine cannot do what a point asks of it, or fails.
     """
-    folder = Path(out)
     kinds = [point.scenario.readout.kind for point in points]
-    engines = {
-        key: measured(load_engine(settings.spec, **settings.options), kinds)
-        for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
-    }
-    for point in points:
-        check_abilities(point.scenario, engines[_engine_key(point.scenario)])
+    with ExitStack() as stack:
+        engines = {
+            key: measured(stack.enter_context(_opened(settings)), kinds)
+            for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
+        }
+        for point in points:
+            check_abilities(point.scenario, engines[_engine_key(point.scenario)])
+        with opened(cache if any(engine.reads == "text" for engine in engines.values()) else None) as lent:
+            asking = partial(_asking, folder=Path(out), cache=lent)
+            _sweep(points, replicates, Path(out), engines, respondent, asking, progress)
+    return pd.read_parquet(Path(out) / "answers.parquet")
+
+
+def _sweep(
+    points: Sequence[Point],
+    replicates: int,
+    folder: Path,
+    engines: Mapping[str, Engine],
+    respondent: type[Respondent],
+    asking: Callable[[Engine], AbstractContextManager[Engine]],
+    progress: ProgressCallback | None,
+) -> None:
+    """Field every point in every replicate, unless the folder is complete."""
     first = points[0].scenario
     what = {
         **identity(first, engines[_engine_key(first)], respondent),
@@ -124,7 +144,7 @@ def sweep(
         "points": [{"values": _plain(point.values), "sha": scenario_hash(point.scenario)} for point in points],
         "replicates": replicates,
     }
-    with opened(cache if any(engine.reads == "text" for engine in engines.values()) else None) as lent, locked(folder):
+    with locked(folder):
         if claim(folder, what) != "complete":
             shared, started = Shared(), time.monotonic()
             cells = {
@@ -144,11 +164,10 @@ def sweep(
             write_manifest(folder, manifest)
             for cell in cells.values():
                 cell.write_start(shared)
-            manifest["counts"] = _field_by_engine(list(cells.values()), engines, folder, lent, progress)
+            manifest["counts"] = _field_by_engine(list(cells.values()), engines, asking, progress)
             write_table(folder, "answers", _swept_answers(points, cells))
             manifest |= {"state": "complete", "seconds": round(time.monotonic() - started, 3), "versions": versions()}
             write_manifest(folder, manifest)
-    return pd.read_parquet(folder / "answers.parquet")
 
 
 def compare(*runs: Run) -> pd.DataFrame:
@@ -189,6 +208,11 @@ def default_folder(scenario: Scenario, identity: object) -> Path:
     return Path("runs") / f"{scenario.name}-{digest[:8]}"
 
 
+def _opened(settings: EngineSettings) -> AbstractContextManager[Engine]:
+    """Open the engine of a scenario, on workers where it says so."""
+    return open_engine(settings.spec, settings.options, settings.workers, settings.ray_address)
+
+
 def _engine_key(scenario: Scenario) -> str:
     return scenario.engine.model_dump_json()
 
@@ -196,18 +220,17 @@ def _engine_key(scenario: Scenario) -> str:
 def _field_by_engine(
     cells: Sequence[Cell],
     engines: Mapping[str, Engine],
-    folder: Path,
-    cache: Cache | None,
+    asking: Callable[[Engine], AbstractContextManager[Engine]],
     progress: ProgressCallback | None,
 ) -> dict[str, dict[str, int | None]]:
     """Field the cells of one engine after the other; gives the counts by engine."""
     counts = {}
     for key, engine in engines.items():
         mine = [cell for cell in cells if _engine_key(cell.model.scenario) == key]
-        with _asking(engine, folder, cache) as asking:
-            _field(mine, asking, progress)
+        with asking(engine) as asked:
+            _field(mine, asked, progress)
             prompts = sum(cell.manifest["counts"]["prompts"] for cell in mine)
-            counts[engine.fingerprint] = {"prompts": prompts, **_engine_counts(asking)}
+            counts[engine.fingerprint] = {"prompts": prompts, **_engine_counts(asked)}
     return counts
 
 

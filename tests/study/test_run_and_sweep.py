@@ -12,7 +12,8 @@ from pandas.testing import assert_frame_equal
 
 import popsim
 from popsim.engines import load_engine
-from popsim.errors import EngineError, RunError
+from popsim.errors import EngineError, RunError, ScenarioError
+from popsim.scenario import scenario_hash
 from popsim.study.ask import Pooled
 
 COLUMNS = {
@@ -171,6 +172,18 @@ def test_replay_gives_the_tables_without_the_engine(study_file):
     original = popsim.run(scenario, "out", engine=Stubborn())
     replayed = popsim.run(scenario, "again", engine=load_engine("replay:out"))
     same_tables(original, replayed)
+
+
+def test_the_number_of_workers_is_no_part_of_a_study():
+    few, many = (oil(engine={"spec": "engines_for_tests:Seeded", "workers": workers}) for workers in (1, 3))
+    assert many.engine.workers == 3
+    assert scenario_hash(few) == scenario_hash(many)
+    popsim.run(few, "out")
+    assert popsim.run(many, "out", engine=Seeded()).manifest["counts"]["asked"] == 20
+    with pytest.raises(EngineError, match=r"^workers must be a whole number of 1 or more, not 0$"):
+        popsim.run(few, "out", workers=0)
+    with pytest.raises(ScenarioError, match=r"engine\.workers: .*greater than or equal to 1, not 0"):
+        oil(engine={"spec": "baseline", "workers": 0})
 
 
 def test_a_folder_of_another_study_is_refused_and_the_difference_named():
