@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from popsim.engines import load_engine
-from popsim.engines.journal import Journal, Journaled
+from popsim.engines.journal import Journal
+from popsim.engines.journaled import Journaled
 from popsim.model import PopulationModel, Round
 from popsim.scenario import Scenario, load_scenario
 from popsim.study.ask import ask

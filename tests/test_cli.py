@@ -221,7 +221,7 @@ def test_dry_run_says_what_a_study_would_cost_and_writes_nothing(call, tmp_path)
     assert (status, err) == (0, "")
     assert "engines_for_tests:Seeded: 10 prompts: 10 distinct of 10" in out
     assert "prompt tokens: about 100 (counted by the engine on 10 prompts)" in out
-    assert "reply tokens: at most 16,500, about 50 by the probe" in out
+    assert "reply tokens: at most 22,860, about 50 by the probe" in out
     assert "time: about " in out
     status, out, _ = call("run", path, "--dry-run", "--no-probe")
     assert status == 0

@@ -22,7 +22,8 @@ import engines_for_workers  # noqa: E402
 import popsim  # noqa: E402
 from popsim import cli  # noqa: E402
 from popsim.engines import Prompt, answer_all  # noqa: E402
-from popsim.engines.journal import Journal, Journaled  # noqa: E402
+from popsim.engines.journal import Journal  # noqa: E402
+from popsim.engines.journaled import Journaled  # noqa: E402
 from popsim.engines.workers import Workers  # noqa: E402
 from popsim.engines.workers.actor import connect  # noqa: E402
 from popsim.errors import EngineError  # noqa: E402
