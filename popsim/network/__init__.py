@@ -1,8 +1,8 @@
 """Networks: who follows whom, and how news and opinions spread."""
 
+from popsim.network.build import build_network
 from popsim.network.exchange import from_networkx, to_networkx
 from popsim.network.feed import NEVER, feed
-from popsim.network.graph import build_network
 from popsim.network.spec import FollowNetwork, NetworkSpec, NoNetwork
 from popsim.network.spread import Reached, first_hearers, followers, spread_step
 from popsim.network.summary import summarise, tail_exponent
