@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from popsim.network.graph import contains, turned
+
+_MOST_PATHS = 2_000_000
+_SAMPLE = 200_000
+
 
 def summarise(graph: csr_array, people: pd.DataFrame, attributes: Sequence[str] = ()) -> dict[str, float]:
     """Describe a follow graph.
@@ -19,9 +24,10 @@ def summarise(graph: csr_array, people: pd.DataFrame, attributes: Sequence[str] 
 
     Returns:
         ``people``, ``ties``, ``mean_degree``, ``most_followers``; ``tail_exponent`` of the number of followers, by
-        `tail_exponent`; ``reciprocity``, the share of ties that are returned; ``largest_component``, the share of
-        people in the largest weakly connected part; and ``assortativity.<attribute>``, Newman's coefficient (2003,
-        "Mixing patterns in networks"). What cannot be told from so few ties is left out.
+        `tail_exponent`; ``reciprocity``, the share of ties that are returned; ``clustering``, the directed transitivity
+        of `clustering`; ``largest_component``, the share of people in the largest weakly connected part; and
+        ``assortativity.<attribute>``, Newman's coefficient (2003, "Mixing patterns in networks"). What cannot be told
+        from so few ties is left out.
 
     Example:
         >>> people = pd.DataFrame({"party": ["a", "a", "b"]})
@@ -37,7 +43,8 @@ def summarise(graph: csr_array, people: pd.DataFrame, attributes: Sequence[str] 
         "mean_degree": ties / n,
         "most_followers": int(in_degree.max()),
         "tail_exponent": tail_exponent(in_degree),
-        "reciprocity": graph.multiply(graph.T).nnz / ties if ties else np.nan,
+        "reciprocity": _reciprocity(graph) if ties else np.nan,
+        "clustering": clustering(graph),
         "largest_component": float(np.bincount(parts).max() / n),
         **{f"assortativity.{name}": _assortativity(graph, people[name]) for name in attributes},
     }
@@ -72,10 +79,48 @@ def tail_exponent(degrees: NDArray[np.integer], share: float = 0.01) -> float:
     return float(1 + len(tail) / np.log(tail / (least - 0.5)).sum())
 
 
+def clustering(graph: csr_array) -> float:
+    """Share of the two-step paths i to k to j, with i not j, that a tie from i to j closes.
+
+    The directed transitivity (Wasserman and Faust 1994, "Social network analysis", ch. 6). With up to 2 million paths
+    all are counted; with more, 200,000 are drawn at random with a fixed seed, for a standard error of at most 0.0011.
+
+    Args:
+        graph: A follow graph with sorted indices.
+
+    Returns:
+        The share, NaN where there is no path of two steps.
+
+    Example:
+        >>> clustering(csr_array(np.array([[0, 1, 1], [0, 0, 1], [0, 0, 0]])))
+        1.0
+    """
+    row, starts, followed = _rows(graph), graph.indptr.astype(np.int64), graph.indices.astype(np.int64)
+    degree = np.diff(starts)
+    ends = np.cumsum(degree[followed])
+    total = int(ends[-1]) if len(ends) else 0
+    path = np.arange(total) if total <= _MOST_PATHS else np.random.default_rng(0).integers(total, size=_SAMPLE)
+    tie = np.searchsorted(ends, path, side="right")
+    middle = followed[tie]
+    i, j = row[tie], followed[starts[middle] + degree[middle] - (ends[tie] - path)]
+    wanted = (i << 32 | j)[i != j]
+    return float(contains(row << 32 | followed, wanted).mean()) if len(wanted) else np.nan
+
+
+def _rows(graph: csr_array) -> NDArray[np.int64]:
+    """List the follower of each tie."""
+    return np.repeat(np.arange(graph.shape[0], dtype=np.int64), np.diff(graph.indptr))
+
+
+def _reciprocity(graph: csr_array) -> float:
+    ties = _rows(graph) << 32 | graph.indices
+    return float(contains(ties, np.sort(turned(ties))).mean())
+
+
 def _assortativity(graph: csr_array, values: pd.Series) -> float:
     code, names = pd.factorize(values, use_na_sentinel=False)
     k = len(names)
-    follower = np.repeat(code, np.diff(graph.indptr))
+    follower = code[_rows(graph)]
     mixing = np.bincount(follower * k + code[graph.indices], minlength=k * k).reshape(k, k) / max(graph.nnz, 1)
     chance = float(mixing.sum(axis=1) @ mixing.sum(axis=0))
     return float((np.trace(mixing) - chance) / (1 - chance)) if graph.nnz and chance < 1 else np.nan
