@@ -155,7 +155,9 @@ def tied(ties: pd.DataFrame, people: pd.DataFrame, id: str | None, where: str) -
             )
     weight = pd.to_numeric(ties["weight"], errors="coerce").to_numpy(np.float64)
     for line in np.flatnonzero(~((weight > 0) & (weight < np.inf)))[:1]:
-        raise NetworkError(f"{where}: tie {line + 1}: weight {ties['weight'].iloc[line]!r}; allowed: numbers above 0")
+        raise NetworkError(
+            f"{where}: tie {line + 1}: weight {str(ties['weight'].iloc[line])!r}; allowed: numbers above 0"
+        )
     for line in np.flatnonzero(rows["follower"] == rows["followed"])[:1]:
         raise NetworkError(f"{where}: tie {line + 1}: {ties['follower'].iloc[line]!r} follows themselves; remove it")
     for line in np.flatnonzero(pd.DataFrame(rows).duplicated())[:1]:

@@ -54,7 +54,7 @@ def follow_ties(spec: FollowNetwork, people: pd.DataFrame, rng: np.random.Genera
         )
     chosen = spec.mean_degree * (1 - (spec.reciprocity or 0) / 2)
     wanted = rng.binomial(n - 1, chosen / (n - 1), size=n)
-    closing = rng.binomial(wanted, spec.closure)
+    closing = np.minimum(rng.binomial(wanted, spec.closure), np.maximum(wanted - 1, 0))
     taste = _taste(spec, people, rng)
     ties = choose(wanted - closing, taste, rng)
     if spec.closure:

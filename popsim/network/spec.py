@@ -38,7 +38,7 @@ class FollowNetwork(_Graph):
     """The share of people with k followers falls as k to the power of minus this; about 2.3 on Twitter."""
     reciprocity: float | None = Field(default=None, gt=0, le=1)
     """Share of ties that are returned; left to chance unless given."""
-    closure: float = Field(default=0, ge=0, le=0.9)
+    closure: float = Field(default=0, ge=0, le=0.7)
     """Share of chosen ties whose choice falls on someone followed by someone whom the chooser follows already."""
 
 

@@ -93,16 +93,11 @@ def first_hearers(item_key: int, n: int, reach: float, weight: Floats | None = N
 
 def _capped(weight: Floats, reach: float) -> Floats:
     """Probabilities min(1, c * weight) whose mean is ``reach``, or as near to it as positive weights allow."""
-    order = np.argsort(-weight, kind="stable")
-    ranked = weight[order]
-    rest = np.cumsum(ranked[::-1])[::-1]
-    certain = np.arange(len(weight))
-    scale = np.divide(reach * len(weight) - certain, rest, out=np.full(len(weight), np.inf), where=rest > 0)
+    ranked = np.sort(weight[weight > 0])[::-1]
+    scale = (reach * len(weight) - np.arange(len(ranked))) / np.cumsum(ranked[::-1])[::-1]
     first = np.flatnonzero(scale * ranked <= 1)
-    if not len(first):
-        return (weight > 0).astype(np.float64)
-    capped: Floats = np.minimum(1.0, max(scale[first[0]], 0.0) * weight)
-    return capped
+    chance = np.minimum(1.0, max(scale[first[0]], 0.0) * weight) if len(first) else weight > 0
+    return np.asarray(chance, dtype=np.float64)
 
 
 def attribute_weight(people: pd.DataFrame, odds: Mapping[str, Mapping[str, float]]) -> Floats:

@@ -24,8 +24,8 @@ def summarise(graph: csr_array, people: pd.DataFrame, attributes: Sequence[str] 
 
     Returns:
         ``people``, ``ties``, ``mean_degree``, ``most_followers``; ``tail_exponent`` of the number of followers, by
-        `tail_exponent`; ``reciprocity``, the share of ties that are returned; ``clustering``, the directed transitivity
-        of `clustering`; ``largest_component``, the share of people in the largest weakly connected part; and
+        `tail_exponent`; ``reciprocity``, the share of ties that are returned; ``clustering``, by `clustering`;
+        ``largest_component``, the share of people in the largest weakly connected part; and
         ``assortativity.<attribute>``, Newman's coefficient (2003, "Mixing patterns in networks"). What cannot be told
         from so few ties is left out.
 
@@ -80,31 +80,40 @@ def tail_exponent(degrees: NDArray[np.integer], share: float = 0.01) -> float:
 
 
 def clustering(graph: csr_array) -> float:
-    """Share of the two-step paths i to k to j, with i not j, that a tie from i to j closes.
+    """Share of the ordered pairs of those whom a person follows in which the one follows the other.
 
-    The directed transitivity (Wasserman and Faust 1994, "Social network analysis", ch. 6). With up to 2 million paths
-    all are counted; with more, 200,000 are drawn at random with a fixed seed, for a standard error of at most 0.0011.
+    Averaged over the people who follow at least two: the local clustering coefficient (Watts and Strogatz 1998,
+    "Collective dynamics of small-world networks") of whom people follow. Where there are up to 2 million paths of two
+    steps, all pairs are counted; otherwise one pair of each of 200,000 people drawn at random with a fixed seed, for a
+    standard error of at most 0.0011.
 
     Args:
         graph: A follow graph with sorted indices.
 
     Returns:
-        The share, NaN where there is no path of two steps.
+        The share, NaN where nobody follows two.
 
     Example:
         >>> clustering(csr_array(np.array([[0, 1, 1], [0, 0, 1], [0, 0, 0]])))
-        1.0
+        0.5
     """
     row, starts, followed = _rows(graph), graph.indptr.astype(np.int64), graph.indices.astype(np.int64)
     degree = np.diff(starts)
-    ends = np.cumsum(degree[followed])
-    total = int(ends[-1]) if len(ends) else 0
-    path = np.arange(total) if total <= _MOST_PATHS else np.random.default_rng(0).integers(total, size=_SAMPLE)
-    tie = np.searchsorted(ends, path, side="right")
-    middle = followed[tie]
-    i, j = row[tie], followed[starts[middle] + degree[middle] - (ends[tie] - path)]
-    wanted = (i << 32 | j)[i != j]
-    return float(contains(row << 32 | followed, wanted).mean()) if len(wanted) else np.nan
+    several = np.flatnonzero(degree >= 2)
+    if not len(several):
+        return np.nan
+    ties, steps = row << 32 | followed, degree[followed]
+    if steps.sum() <= _MOST_PATHS:
+        first = np.repeat(row, steps)
+        place = np.arange(len(first)) - np.repeat(np.cumsum(steps) - steps, steps)
+        last = followed[np.repeat(starts[followed], steps) + place]
+        closed = np.bincount(first[contains(ties, first << 32 | last)], minlength=len(degree))
+        return float((closed[several] / (degree * (degree - 1))[several]).mean())
+    rng = np.random.default_rng(0)
+    person = rng.choice(several, size=_SAMPLE)
+    one = rng.integers(degree[person])
+    other = (one + 1 + rng.integers(degree[person] - 1)) % degree[person]
+    return float(contains(ties, followed[starts[person] + one] << 32 | followed[starts[person] + other]).mean())
 
 
 def _rows(graph: csr_array) -> NDArray[np.int64]:
