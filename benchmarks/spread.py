@@ -79,7 +79,7 @@ def cynetdiff(graph: csr_array) -> Cascade:
 
 
 def ndlib(graph: csr_array) -> Cascade:
-    """Spread with NDlib; only its steps are timed, not its set-up."""
+    """Spread with NDlib; its reset and steps are timed, its configuration is not."""
     from ndlib.models import ModelConfig
     from ndlib.models.epidemics import IndependentCascadesModel
 

@@ -286,12 +286,17 @@ def cascade(followers_csr: csr_array, first: Flags, item_key: int, probability: 
         >>> cascade(followers(graph), np.array([False, False, True]), 5, 1.0).tolist()
         [2, 1, 0]
     """
-    heard, frontier, step = first.copy(), np.flatnonzero(first), 0
     heard_at = np.where(first, 0, NEVER).astype(np.int32)
+    frontier, step, slot = np.flatnonzero(first), 0, np.empty(len(first), dtype=np.intp)
     while len(frontier):
         step += 1
-        frontier = spread_step(followers_csr, frontier, heard, item_key, probability).people
-        heard[frontier], heard_at[frontier] = True, step
+        _, teller, listener = _ties_of(followers_csr, frontier)
+        told = listener[uniform(item_key, _TOLD, teller << 32 | listener) < _of(probability, teller)]
+        told = told[heard_at[told] == NEVER]
+        heard_at[told] = step
+        place = np.arange(len(told))
+        slot[told] = place
+        frontier = told[slot[told] == place].astype(np.intp)
     return heard_at
 
 
