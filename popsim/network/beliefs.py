@@ -101,7 +101,8 @@ def hear(beliefs: Beliefs, signals: Sequence[Signal], times: NDArray[np.number],
     Args:
         beliefs: Before.
         signals: What was said.
-        times: (n, signals) how often each person heard each signal in this step; flags will do.
+        times: (n, signals) how often each person heard each signal; flags will do. For sources to count once over all
+            steps, give the beliefs of the start and all that was heard since.
         once: Whether a source counts once however many friends or items brought it: its latest signal in this list
             is taken. Otherwise every time counts.
 

@@ -179,6 +179,7 @@ def _close(ties: Ties, closing: NDArray[np.int64], taste: Taste, rng: np.random.
     n, cells = len(closing), len(taste.odds)
     wanted = np.minimum(np.diff(row_starts(ties, n)) + closing, n - 1)
     share = taste.shares()
+    by_two_steps = share @ share
     owed = share * np.bincount(taste.cell, weights=closing, minlength=cells)[:, None]
     for _ in range(_ROUNDS):
         starts, followed = row_starts(ties, n), ties & LOW
@@ -189,7 +190,7 @@ def _close(ties: Ties, closing: NDArray[np.int64], taste: Taste, rng: np.random.
         friend = _someone_followed(rows, starts, degree, followed, rng)
         rows, friend = rows[degree[friend] > 0], friend[degree[friend] > 0]
         theirs = _someone_followed(friend, starts, degree, followed, rng)
-        accept = owed / (share @ share)
+        accept = owed / by_two_steps
         accept /= np.maximum(accept.max(axis=1, keepdims=True), 1e-9)
         kept = (theirs != rows) & (rng.random(len(rows)) < accept[taste.cell[rows], taste.cell[theirs]])
         new = distinct((rows << 32 | theirs)[kept])
@@ -212,7 +213,7 @@ def _someone_followed(
 
 
 def _return_ties(ties: Ties, reciprocity: float, taste: Taste, rng: np.random.Generator) -> Ties:
-    """Return some of the one-way ties, so that the share of mutual ties is as asked.
+    """Return some of the one-way ties, so that the share of mutual ties is as asked and cells mix as the taste says.
 
     Of t ties m are mutual by chance. Returning (r t - m) / (2 - r) one-way ties makes the share mutual r and the number
     of ties (2 t - m) / (2 - r), so m / 2 ties more than without chance have to be chosen for the same number.
@@ -231,8 +232,21 @@ def _return_ties(ties: Ties, reciprocity: float, taste: Taste, rng: np.random.Ge
             f"people; allowed: {mutual:.2f} to 1, or leave it out; more people or a lower mean_degree bring it down"
         )
     needed = (reciprocity - mutual) * len(ties) / (2 - reciprocity)
-    returned = one_way[rng.random(len(one_way)) < needed / max(len(one_way), 1)]
-    return np.sort(np.concatenate([ties, returned]))
+    cells = len(taste.odds)
+    between = taste.cell[one_way >> 32] * cells + taste.cell[one_way & LOW]
+    flow = (taste.shares() * np.bincount(taste.cell, minlength=cells)[:, None]).ravel()
+    chance = _chances(flow, np.bincount(between, minlength=cells**2), needed)
+    return np.sort(np.concatenate([ties, one_way[rng.random(len(one_way)) < chance[between]]]))
+
+
+def _chances(flow: NDArray[np.float64], available: NDArray[np.int64], needed: float) -> NDArray[np.float64]:
+    """Chances, at most 1, that take ``needed`` of what is available, in proportion to ``flow`` as far as it goes."""
+    rate = np.divide(flow, available, out=np.zeros_like(flow), where=available > 0)
+    chance = rate
+    for _ in range(_ROUNDS):
+        chance = np.minimum(rate, 1.0)
+        rate = rate * needed / max(chance @ available, 1e-9)
+    return chance
 
 
 def _taste(spec: FollowNetwork, people: pd.DataFrame, rng: np.random.Generator) -> Taste:

@@ -69,6 +69,15 @@ def test_a_follow_graph_has_everything_asked_for_at_once(tail, reciprocity, clos
     assert odds_of_likes(graph, people, homophily) == pytest.approx([3, 2], rel=0.1)
 
 
+@pytest.mark.parametrize("odds", [0.2, 3.0, 10.0])
+@pytest.mark.parametrize("closure", [0.0, 0.5])
+def test_homophily_holds_between_groups_of_very_uneven_size_when_ties_are_returned(odds, closure):
+    people = pd.DataFrame({"party": np.random.default_rng(2).choice(["most", "few"], 20_000, p=[0.9, 0.1])})
+    keys = {"mean_degree": 10, "reciprocity": 0.3, "tail_exponent": 3, "closure": closure}
+    graph = draw(people, kind="follow", homophily={"party": odds}, **keys)
+    assert odds_of_likes(graph, people, ["party"]) == pytest.approx([odds], rel=0.1)
+
+
 def share_closed(graph):
     ties = graph.copy()
     ties.data[:] = 1
