@@ -1,7 +1,7 @@
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -46,19 +46,19 @@ def said(value, sd=1.0, source="central bank"):
 @quick
 @given(means, weights)
 def test_degroot_on_a_connected_aperiodic_graph_ends_in_the_mean_weighted_by_the_left_eigenvector(mean, weight):
-    graph = graph_of(weight)
+    ring_and_chord = np.roll(np.eye(N), 1, axis=1)
+    ring_and_chord[0, 2] = 1
+    graph = graph_of(weight + ring_and_chord)
     structure = nx.from_scipy_sparse_array(graph, create_using=nx.DiGraph)
-    assume(nx.is_strongly_connected(structure) and nx.is_aperiodic(structure))
-    dense = graph.toarray()
-    value, vector = np.linalg.eig(dense.T)
+    assert nx.is_strongly_connected(structure)
+    assert nx.is_aperiodic(structure)
+    value, vector = np.linalg.eig(graph.toarray().T)
     influence = np.real(vector[:, np.argmin(np.abs(value - 1))])
-    influence /= influence.sum()
-    second = np.sort(np.abs(value))[-2]
-    assume(second < 0.95)
     now = believed(mean)
-    for _ in range(400):
+    for _ in range(600):
         now = degroot(now, graph)
-    assert np.allclose(now.mean, influence @ mean, atol=1e-5)
+    assert np.sort(np.abs(value))[-2] < 0.98
+    assert np.allclose(now.mean, influence @ mean / influence.sum(), atol=1e-3)
 
 
 @quick
