@@ -8,7 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from popsim.errors import NetworkError
-from popsim.network import FollowNetwork, NetworkSpec, NoNetwork, build_network, graph, summarise, to_networkx
+from popsim.network import FollowNetwork, NetworkSpec, NoNetwork, build_network, summarise, to_networkx
+from popsim.network import follow as follow_module
 from popsim.streams import rng
 
 Z = 4.5  # two-sided chance below 1e-5, and every seed is fixed
@@ -53,7 +54,7 @@ def test_any_spec_gives_a_simple_graph_whose_attention_sums_to_one(n, share, odd
 
 @pytest.mark.parametrize("rounds", [0, 1, 16])
 def test_ties_are_drawn_as_by_sequential_sampling_without_replacement(rounds, monkeypatch):
-    monkeypatch.setattr(graph, "_ROUNDS", rounds)
+    monkeypatch.setattr(follow_module, "_ROUNDS", rounds)
     n, repeats, odds = 24, 200, 4.0
     people = parties(n)
     same = people.party.to_numpy()[:, None] == people.party.to_numpy()
@@ -61,7 +62,7 @@ def test_ties_are_drawn_as_by_sequential_sampling_without_replacement(rounds, mo
     figures = np.empty((repeats, 2, 3))
     for i in range(repeats):
         ties = draw(people, i, mean_degree=9, homophily={"party": odds}).toarray() > 0
-        fame = generator.permutation(graph._fame(n, 2.3))
+        fame = generator.permutation(follow_module._fame(n, 2.3))
         plain = np.zeros((n, n), dtype=bool)
         for person, k in enumerate(generator.binomial(n - 1, 9 / (n - 1), n)):
             weight = fame * np.where(same[person], odds, 1.0) * (np.arange(n) != person)
