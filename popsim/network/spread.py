@@ -286,17 +286,18 @@ def cascade(followers_csr: csr_array, first: Flags, item_key: int, probability: 
         >>> cascade(followers(graph), np.array([False, False, True]), 5, 1.0).tolist()
         [2, 1, 0]
     """
-    heard_at = np.where(first, 0, NEVER).astype(np.int32)
-    frontier, step, slot = np.flatnonzero(first), 0, np.empty(len(first), dtype=np.intp)
+    heard_at = np.full(len(first), NEVER, dtype=np.int32)
+    frontier, step = np.flatnonzero(first), 0
+    heard_at[frontier] = 0
     while len(frontier):
         step += 1
         _, teller, listener = _ties_of(followers_csr, frontier)
         told = listener[uniform(item_key, _TOLD, teller << 32 | listener) < _of(probability, teller)]
         told = told[heard_at[told] == NEVER]
-        heard_at[told] = step
-        place = np.arange(len(told))
-        slot[told] = place
-        frontier = told[slot[told] == place].astype(np.intp)
+        place = np.arange(len(told), dtype=np.int32)
+        heard_at[told] = place
+        frontier = told[heard_at[told] == place].astype(np.intp)
+        heard_at[frontier] = step
     return heard_at
 
 
@@ -361,8 +362,9 @@ def _ties_of(followers_csr: csr_array, frontier: People) -> tuple[People, People
     """List the ties of the frontier to its followers: place in the graph, teller and listener."""
     starts = followers_csr.indptr[frontier].astype(np.intp)
     counts = followers_csr.indptr[frontier + 1] - starts
-    ties = np.arange(counts.sum())
-    ties += np.repeat(starts - np.cumsum(counts) + counts, counts)
+    ends = np.cumsum(counts)
+    ties = np.repeat(starts - ends + counts, counts)
+    ties += np.arange(len(ties))
     return ties, np.repeat(frontier, counts), followers_csr.indices[ties]
 
 
