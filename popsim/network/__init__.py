@@ -15,6 +15,7 @@ from popsim.network.beliefs import (
 from popsim.network.build import build_network
 from popsim.network.exchange import from_networkx, read_ties, tied, to_networkx
 from popsim.network.feed import NEVER, feed
+from popsim.network.hearers import assigned, attribute_weight, first_hearers, most_followed
 from popsim.network.placebo import placebo_graph, rewired, shuffled
 from popsim.network.spec import (
     BlockNetwork,
@@ -28,12 +29,8 @@ from popsim.network.spec import (
 from popsim.network.spread import (
     Item,
     Reached,
-    assigned,
-    attribute_weight,
     cascade,
-    first_hearers,
     followers,
-    most_followed,
     never_heard,
     share_probability,
     spread_items,

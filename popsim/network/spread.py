@@ -5,26 +5,24 @@ social network"): a person who has just heard an item gets one chance with each 
 (Granovetter 1978, in the form of the same paper): a person takes an item up once the attention they give to those who
 have it reaches a threshold of their own. The draw of a chance belongs to the item and to the two people, that of a
 threshold to the item and the person, whoever else is drawn, so a larger reach or probability reaches a superset of
-people.
+people. Who hears an item first is drawn in ``hearers.py``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from popsim.network.feed import NEVER
-from popsim.network.follow import column
 from popsim.streams import uniform
 
 People = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-_DIRECT, _TOLD, _THRESHOLD, _ASSIGNED = 0, 1, 2, 3
+_TOLD, _THRESHOLD = 1, 2  # 0 and 3 are those of hearers.py
 _ROUNDING = 1e-5
 _BLOCK = 1 << 16
 
@@ -67,100 +65,6 @@ def followers(graph: csr_array) -> csr_array:
         [0]
     """
     return graph.T.tocsr()
-
-
-def first_hearers(item_key: int, n: int, reach: float, weight: Floats | None = None) -> Flags:
-    """Draw who hears an item directly.
-
-    Args:
-        item_key: The item in this run, as in `Item`.
-        n: Number of people.
-        reach: Share of people, 0 to 1; each hears it independently with this probability.
-        weight: (n,) how likely each person is compared with the others, for example from `attribute_weight`; the
-            probability is in proportion to it, at most 1, and ``reach`` on average.
-
-    Returns:
-        (n,) whether each person hears it.
-
-    Example:
-        >>> few, many = first_hearers(5, 1000, 0.1), first_hearers(5, 1000, 0.2)
-        >>> int(few.sum()), bool((few <= many).all())
-        (89, True)
-    """
-    chance = reach if weight is None else _capped(np.asarray(weight, dtype=np.float64), reach)
-    return np.asarray(uniform(item_key, _DIRECT, np.arange(n)) < chance)
-
-
-def _capped(weight: Floats, reach: float) -> Floats:
-    """Probabilities min(1, c * weight) whose mean is ``reach``, or as near to it as positive weights allow."""
-    ranked = np.sort(weight[weight > 0])[::-1]
-    scale = (reach * len(weight) - np.arange(len(ranked))) / np.cumsum(ranked[::-1])[::-1]
-    first = np.flatnonzero(scale * ranked <= 1)
-    chance = np.minimum(1.0, max(scale[first[0]], 0.0) * weight) if len(first) else weight > 0
-    return np.asarray(chance, dtype=np.float64)
-
-
-def attribute_weight(people: pd.DataFrame, odds: Mapping[str, Mapping[str, float]]) -> Floats:
-    """Weigh people by their attributes, for `first_hearers`.
-
-    Args:
-        people: The population, n rows.
-        odds: For some values of some attributes, how many times as likely as others; attributes multiply.
-
-    Returns:
-        (n,) weights, 1 for people of whom nothing is said.
-
-    Raises:
-        NetworkError: There is no such attribute.
-
-    Example:
-        >>> attribute_weight(pd.DataFrame({"party": ["a", "b"]}), {"party": {"b": 3}}).tolist()
-        [1.0, 3.0]
-    """
-    weight = np.ones(len(people))
-    for name, ratios in odds.items():
-        values = column(people, name, "reach").astype(str)
-        weight *= values.map(lambda value, ratios=ratios: float(ratios.get(value, 1.0))).to_numpy(np.float64)
-    return weight
-
-
-def most_followed(followers_csr: csr_array, reach: float) -> Flags:
-    """Take the people with the most followers as the first hearers of an item.
-
-    Args:
-        followers_csr: From `followers`.
-        reach: Share of people, 0 to 1, rounded up to whole people.
-
-    Returns:
-        (n,) whether each person hears it; of equals the lower row number comes first.
-
-    Example:
-        >>> most_followed(followers(csr_array(np.array([[0, 0], [1, 0]]))), 0.5).tolist()
-        [True, False]
-    """
-    n = followers_csr.shape[0]
-    order = np.argsort(-np.diff(followers_csr.indptr), kind="stable")
-    taken = np.zeros(n, dtype=np.bool_)
-    taken[order[: int(np.ceil(reach * n - 1e-9))]] = True
-    return taken
-
-
-def assigned(item_key: int, n: int, share: float) -> Flags:
-    """Draw who is shown an item by experiment, whatever reaches them otherwise.
-
-    Args:
-        item_key: The item in this run, as in `Item`.
-        n: Number of people.
-        share: Share of people treated, 0 to 1.
-
-    Returns:
-        (n,) whether each person is treated; a larger share treats a superset.
-
-    Example:
-        >>> int(assigned(5, 1000, 0.5).sum())
-        508
-    """
-    return np.asarray(uniform(item_key, _ASSIGNED, np.arange(n)) < share)
 
 
 def share_probability(
@@ -286,17 +190,18 @@ def cascade(followers_csr: csr_array, first: Flags, item_key: int, probability: 
         >>> cascade(followers(graph), np.array([False, False, True]), 5, 1.0).tolist()
         [2, 1, 0]
     """
-    heard_at = np.where(first, 0, NEVER).astype(np.int32)
-    frontier, step, slot = np.flatnonzero(first), 0, np.empty(len(first), dtype=np.intp)
+    heard_at = np.full(len(first), NEVER, dtype=np.int32)
+    frontier, step = np.flatnonzero(first), 0
+    heard_at[frontier] = 0
     while len(frontier):
         step += 1
         _, teller, listener = _ties_of(followers_csr, frontier)
         told = listener[uniform(item_key, _TOLD, teller << 32 | listener) < _of(probability, teller)]
         told = told[heard_at[told] == NEVER]
-        heard_at[told] = step
-        place = np.arange(len(told))
-        slot[told] = place
-        frontier = told[slot[told] == place].astype(np.intp)
+        place = np.arange(len(told), dtype=np.int32)
+        heard_at[told] = place
+        frontier = told[heard_at[told] == place].astype(np.intp)
+        heard_at[frontier] = step
     return heard_at
 
 
@@ -361,8 +266,9 @@ def _ties_of(followers_csr: csr_array, frontier: People) -> tuple[People, People
     """List the ties of the frontier to its followers: place in the graph, teller and listener."""
     starts = followers_csr.indptr[frontier].astype(np.intp)
     counts = followers_csr.indptr[frontier + 1] - starts
-    ties = np.arange(counts.sum())
-    ties += np.repeat(starts - np.cumsum(counts) + counts, counts)
+    ends = np.cumsum(counts)
+    ties = np.repeat(starts - ends + counts, counts)
+    ties += np.arange(len(ties))
     return ties, np.repeat(frontier, counts), followers_csr.indices[ties]
 
 
