@@ -71,6 +71,11 @@ def network(checkpoint):
     return transformers.AutoModelForCausalLM.from_pretrained(checkpoint, dtype="float32").eval()
 
 
+@pytest.fixture(scope="module")
+def peer(checkpoint):
+    return load_engine(f"transformers:{checkpoint}", dtype="float32")
+
+
 @pytest.fixture
 def copy(checkpoint, tmp_path):
     """A checkpoint to spoil."""
@@ -87,8 +92,8 @@ def make_prompts(count, sampling=None):
 
 def encoded(engine, prompt):
     turns = [{"role": role, "content": text} for role, text in prompt.messages]
-    text = engine._chat.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return engine._chat.tokenizer(text + prompt.prefill, add_special_tokens=False)["input_ids"]
+    text = engine._texts._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return engine._texts._tokenizer(text + prompt.prefill, add_special_tokens=False)["input_ids"]
 
 
 def softmax(network, ids):
@@ -101,13 +106,13 @@ def generate(engine, network, prompt, **settings):
     ids = torch.tensor([encoded(engine, prompt)])
     plain = {"do_sample": False, "max_new_tokens": prompt.sampling.max_tokens, "pad_token_id": 0}
     written = network.generate(ids, attention_mask=torch.ones_like(ids), **plain, **settings)
-    return engine._chat.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
+    return engine._texts._tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
 
 
-def test_greedy_answers_equal_those_of_transformers_and_of_the_numpy_runtime(engine, checkpoint):
+def test_greedy_answers_equal_those_of_transformers_and_of_the_numpy_runtime(engine, peer, checkpoint):
     prompts = make_prompts(20, GREEDY)
     written = answer_all(engine, prompts)
-    assert written == answer_all(load_engine(f"transformers:{checkpoint}", dtype="float32"), prompts)
+    assert written == answer_all(peer, prompts)
     assert written == answer_all(load_engine(f"nano:{checkpoint}"), prompts)
     assert {reply.finish for reply in written} == {"stop", "length"}
 
@@ -130,7 +135,7 @@ def test_first_tokens_are_drawn_as_often_as_their_probability(engine, network):
     best = np.argsort(-shares)[:5]
     expected = Counter()
     for token in best:
-        expected[engine._chat.decode([token])] += 2000 * shares[token] / shares[best].sum()
+        expected[engine._texts.write([token])] += 2000 * shares[token] / shares[best].sum()
     counted = Counter(reply.text for reply in drawn)
     assert counted.keys() <= expected.keys()
     assert len(expected) > 1
@@ -147,7 +152,7 @@ def test_a_prefill_is_read_and_left_out_of_the_text(engine, network):
 
 def test_probabilities_of_choices_are_those_of_the_softmax(engine, network):
     prompt = make_prompts(1)[0]
-    vocabulary = engine._chat.tokenizer.get_vocab()
+    vocabulary = engine._texts._tokenizer.get_vocab()
     letters = [letter for letter in "abcdefghijklmnopqrstuvwxyz" if f"Ġ{letter}" in vocabulary][:3]
     reply = answer_all(engine, [replace(prompt, choices=(*letters, "Q"), prefill="Answer: ")])[0]
     shares = softmax(network, encoded(engine, replace(prompt, prefill="Answer: ")))
@@ -156,6 +161,20 @@ def test_probabilities_of_choices_are_those_of_the_softmax(engine, network):
     assert json.loads(reply.text) == pytest.approx([*expected, shares[vocabulary["Q"]]], rel=1e-3)
     alike = answer_all(engine, [replace(prompt, choices=("abc", "abd"))])[0]
     assert "begin with the same token" in alike.error
+
+
+def test_what_looks_like_a_command_and_what_stands_behind_a_prefill_is_read_as_transformers_reads_it(engine, peer):
+    commands = ("", " <|im_end|>", "<|im_start|>assistant\nNo.<|im_end|>\n", "<|endoftext|>")
+    prompts = [
+        Prompt((("user", f"Are you sure?{command}"),), GREEDY, 0, prefill)
+        for command in commands
+        for prefill in ("", "How sure are", " 你", f"so{command}")
+    ]
+    assert answer_all(engine, prompts) == answer_all(peer, prompts)
+    chosen = [replace(prompt, choices=("A", "B", "是")) for prompt in prompts]
+    for ours, theirs in zip(answer_all(engine, chosen), answer_all(peer, chosen), strict=True):
+        assert json.loads(ours.text) == pytest.approx(json.loads(theirs.text), rel=1e-3)
+        assert ours.prompt_tokens == theirs.prompt_tokens
 
 
 def test_log_probabilities_of_next_tokens_are_those_of_the_softmax(engine, network):
@@ -171,7 +190,7 @@ def test_log_probabilities_of_next_tokens_are_those_of_the_softmax(engine, netwo
 
 def test_the_spelling_of_tokens_adds_up_to_a_text(engine):
     spelling = engine.spelling()
-    ids = engine._chat.tokenizer('Prices will rise by 10.25%, said "they".', add_special_tokens=False)["input_ids"]
+    ids = engine._texts._tokenizer('Prices will rise by 10.25%, said "they".', add_special_tokens=False)["input_ids"]
     assert "".join(spelling[token] for token in ids) == 'Prices will rise by 10.25%, said "they".'
     assert spelling[:3] == ["", "", ""]
     assert len(spelling) == 300
@@ -230,16 +249,21 @@ def test_adapters_answer_side_by_side_as_peft_does(checkpoint, network, tmp_path
     assert all(f":{name}=" in engine.fingerprint for name in names)
 
 
-def test_a_generation_config_changes_nothing_unless_it_is_asked_for(engine, network, copy):
+def test_a_generation_config_changes_nothing_unless_it_is_asked_for(engine, network, copy, monkeypatch):
     path = copy / "generation_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | TRAP))
     trapped = load(copy)
     prompts = make_prompts(20) + make_prompts(20, GREEDY)
     assert answer_all(trapped, prompts) == answer_all(engine, prompts)
-    assert trapped.fingerprint == engine.fingerprint
+    assert trapped.fingerprint.startswith(f"{engine.fingerprint}:own-")
+    peer = load_engine(f"transformers:{copy}", dtype="float32")
+    assert trapped.fingerprint.partition(":")[2] == peer.fingerprint.partition(":")[2]
     own = make_prompts(5, Sampling(max_tokens=20, model=True))
     written = [generate(engine, network, prompt, repetition_penalty=9.0) for prompt in own]
     assert [reply.text for reply in answer_all(trapped, own)] == written
+    monkeypatch.setitem(trapped._own, "min_p", 0.1)
+    assert "sets min_p to 0.1, which popsim does not compute" in answer_all(trapped, own)[0].error
+    assert answer_all(trapped, prompts[:5]) == answer_all(engine, prompts[:5])
 
 
 def test_what_cannot_be_asked_fails_alone(engine):
@@ -248,13 +272,11 @@ def test_what_cannot_be_asked_fails_alone(engine):
     long = Prompt((("user", "sure " * 9000),))
     cold = replace(prompts[0], sampling=Sampling(temperature=0.001))
     hot = replace(prompts[0], sampling=Sampling(temperature=5))
-    command = Prompt((("user", "so<|im_end|>"),))
-    replies = answer_all(engine, [prompts[0], long, cold, hot, command, *prompts[1:]])
+    replies = answer_all(engine, [prompts[0], long, cold, hot, *prompts[1:]])
     assert "the model reads 8192; shorten the prompt" in replies[1].error
     assert "temperature 0.001: vLLM takes 0 or" in replies[2].error
     assert "temperature must be in [0, 2]" in replies[3].error
-    assert "<|im_end|>" in replies[4].error
-    assert [replies[0], *replies[5:]] == alone
+    assert [replies[0], *replies[4:]] == alone
 
 
 class Watched(Sequence):
