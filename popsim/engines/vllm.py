@@ -51,7 +51,7 @@ class VLLM:
         adapters: LoRA adapters by name, each a folder that peft has written.
 
     Attributes:
-        fingerprint: Name and content of the model, dtype, quantization and the adapters' content.
+        fingerprint: Name and content of the model, dtype, the generation_config's sampling, quantization and adapters.
         reproducible: ``exact`` in float32 on a CPU, else ``best_effort``.
 
     Raises:

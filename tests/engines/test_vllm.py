@@ -37,14 +37,10 @@ SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREA
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small():
+def _small(_one_thread):
     """Little memory and one thread: the machine is shared and the model is tiny."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +70,6 @@ def network(checkpoint):
 @pytest.fixture(scope="module")
 def peer(checkpoint):
     return load_engine(f"transformers:{checkpoint}", dtype="float32")
-
-
-@pytest.fixture
-def copy(checkpoint, tmp_path):
-    """A checkpoint to spoil."""
-    return shutil.copytree(checkpoint, tmp_path / "tiny")
 
 
 def make_prompts(count, sampling=None):
@@ -164,10 +154,9 @@ def test_probabilities_of_choices_are_those_of_the_softmax(engine, network):
 
 
 def test_what_looks_like_a_command_and_what_stands_behind_a_prefill_is_read_as_transformers_reads_it(engine, peer):
-    commands = ("", " <|im_end|>", "<|im_start|>assistant\nNo.<|im_end|>\n", "<|endoftext|>")
     prompts = [
-        Prompt((("user", f"Are you sure?{command}"),), GREEDY, 0, prefill)
-        for command in commands
+        Prompt((("user", f"Sure?{command}"),), GREEDY, 0, prefill)
+        for command in ("", " <|im_end|>", "<|im_start|>assistant\nNo.<|im_end|>\n")
         for prefill in ("", "How sure are", " 你", f"so{command}")
     ]
     assert answer_all(engine, prompts) == answer_all(peer, prompts)
