@@ -44,7 +44,7 @@ def vllm(model: str, scenario: Scenario, dtype: str) -> Parties:
     """Ask popsim on vLLM beside `LLM.generate` with the parameters that popsim itself would send."""
     engine: Any = load_engine(f"vllm:{model}", dtype=dtype)
     prompts: Round = next(PopulationModel(scenario).waves())
-    texts = [engine._chat._render(prompt.messages) for prompt in prompts]
+    texts = [engine._texts.read(prompt.messages)[0] for prompt in prompts]
     parameters = [engine._task(prompt).params for prompt in prompts]
 
     def generate() -> object:

@@ -15,7 +15,7 @@ from popsim.errors import EngineError
 
 CLOSING = "</final_answer>"
 """A reply ends as soon as its text holds this."""
-_TAIL = 64
+TAIL = 64
 """Characters before a choice that may decide how it is cut into tokens."""
 _NEUTRAL: dict[str, Any] = {
     "min_p": 0,
@@ -66,7 +66,7 @@ def first_tokens(encode: Encode, decode: Decode, before: str, choices: Sequence[
     """
     found = []
     for choice in choices:
-        spelled = (_first(encode, before[-_TAIL:], spelling) for spelling in (choice, f" {choice}"))
+        spelled = (_first(encode, before[-TAIL:], spelling) for spelling in (choice, f" {choice}"))
         tokens = sorted({token for token in spelled if token is not None and decode([token]).strip()})
         if not tokens:
             raise EngineError(f"choice {choice!r} begins with no token of its own after {before[-20:]!r}; use letters")

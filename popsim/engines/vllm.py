@@ -13,17 +13,18 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoConfig
-from transformers.utils import logging
+from transformers import AutoConfig, GenerationConfig
 
-from popsim.engines.chat import Chat, first_line, folder_digest, identity, own_sampling, read_generation_config
+from popsim.engines.local import adapters as lora
+from popsim.engines.local.loading import end_tokens, first_line, identity, load_tokenizer, quiet
+from popsim.engines.local.texts import Texts
+from popsim.engines.tokens import CLOSING, own_sampling
 from popsim.engines.wire import Ability, Prompt, Reply
 from popsim.errors import EngineError
 
 _WINDOW = 4096
 _AT_ONCE = 256
 _MOST_LOGPROBS = 128
-_CLOSING = "</final_answer>"
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
@@ -50,7 +51,7 @@ class VLLM:
         adapters: LoRA adapters by name, each a folder that peft has written.
 
     Attributes:
-        fingerprint: Name and content of the model, dtype, quantization and the adapters' content.
+        fingerprint: Name and content of the model, dtype, the generation_config's sampling, quantization and adapters.
         reproducible: ``exact`` in float32 on a CPU, else ``best_effort``.
 
     Raises:
@@ -71,8 +72,10 @@ class VLLM:
         where = f"vllm:{model}"
         counts = {"max_model_len": max_model_len, "tensor_parallel_size": tensor_parallel_size}
         _check_options(where, dtype, gpu_memory_utilization, **counts)
-        ranks = [_adapter_rank(where, name, Path(folder)) for name, folder in (adapters or {}).items()]
-        self._chat = Chat(model, where)
+        folders = {name: Path(folder) for name, folder in (adapters or {}).items()}
+        ranks = [_adapter_rank(where, name, folder) for name, folder in folders.items()]
+        kept = [f"{name}={lora.content(f'{where}: adapter {name}', model, folders[name])}" for name in folders]
+        tokenizer = load_tokenizer(model, where)
         self._names = _import_vllm(where)
         given = {
             "quantization": quantization,
@@ -93,16 +96,16 @@ class VLLM:
         self._llm = _start(where, self._names, model, settings)
         self._engine, config = self._llm.llm_engine, self._llm.model_config
         self._context: int = config.max_model_len
-        declared = read_generation_config(model, config.hf_config)
-        self._own = own_sampling(declared)
-        self._ends = sorted(self._chat.end_tokens(declared.eos_token_id))
+        self._texts = Texts(tokenizer, config.get_vocab_size())
+        self._own = _own_settings(model, config.hf_config)
+        self._ends = end_tokens(tokenizer, self._own)
         self._adapters = {
-            name: self._names.lora.request.LoRARequest(name, number, str(Path(folder).resolve()))
-            for number, (name, folder) in enumerate((adapters or {}).items(), 1)
+            name: self._names.lora.request.LoRARequest(name, number, str(folder.resolve()))
+            for number, (name, folder) in enumerate(folders.items(), 1)
         }
         self._numbers = count()
-        self._firsts: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
-        self.fingerprint = ":".join(["vllm", *_identity(model, config, frozenset(self._ends), adapters or {})])
+        name = identity(model, config.hf_config, config.dtype, self._own, self._ends)
+        self.fingerprint = ":".join(["vllm", name, *filter(None, [config.quantization]), *kept])
         self.reads: Literal["text", "facts"] = "text"
         own: set[Ability] = {"adapter"} if adapters else set()
         self.abilities: frozenset[Ability] = frozenset({"seed", "prefill", "grammar", "choice", "next", *own})
@@ -125,11 +128,11 @@ class VLLM:
             elif task.choices:
                 yield position, self._scored(task, output)
             else:
-                yield position, self._written(output)
+                yield position, self._written(task, output)
 
     def spelling(self) -> Sequence[str]:
         """Give the text of every token, by its id; empty for control tokens and for pieces of a character."""
-        return self._chat.spelling()
+        return self._texts.spelling
 
     def next_logprobs(
         self, asked: Sequence[tuple[Prompt, tuple[int, ...]]], tokens: Sequence[int]
@@ -153,7 +156,7 @@ class VLLM:
 
         def task(index: int) -> "_Task":
             prompt, follow = asked[index // len(chunks)]
-            ids = self._chat.encode(prompt.messages, prompt.prefill) + list(follow)
+            ids = [*self._texts.read(prompt.messages, prompt.prefill)[1].tolist(), *follow]
             self._room(ids)
             return _Task(ids, self._scoring(chunks[index % len(chunks)]), self._adapter(prompt))
 
@@ -215,14 +218,14 @@ class VLLM:
 
     def _task(self, prompt: Prompt) -> "_Task":
         """Turn a prompt into token ids and vLLM's parameters."""
-        ids, adapter = self._chat.encode(prompt.messages, prompt.prefill), self._adapter(prompt)
+        text, read = self._texts.read(prompt.messages, prompt.prefill)
+        ids, adapter = read.tolist(), self._adapter(prompt)
         room = self._room(ids)
         if not prompt.choices:
-            return _Task(ids, self._drawing(prompt, room), adapter)
-        if prompt.choices not in self._firsts:
-            self._firsts[prompt.choices] = self._chat.first_tokens(prompt.choices)
-        choices = self._firsts[prompt.choices]
-        return _Task(ids, self._scoring([token for firsts in choices for token in firsts]), adapter, tuple(choices))
+            return _Task(ids, self._drawing(prompt, room), adapter, ids[-1:] if prompt.prefill else [])
+        choices = self._texts.firsts(text, prompt.choices)
+        tokens = [token for firsts in choices for token in firsts]
+        return _Task(ids, self._scoring(tokens), adapter, choices=choices)
 
     def _room(self, ids: Sequence[int]) -> int:
         """Count the tokens that may follow."""
@@ -239,29 +242,30 @@ class VLLM:
 
     def _drawing(self, prompt: Prompt, room: int) -> Any:
         """Give vLLM's parameters for a reply; of a seed the CPU's generator reads the lower half alone."""
-        sampling, names = prompt.sampling, self._names.sampling_params
-        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
-        if sampling.model:
-            drawn = self._own
+        names = self._names.sampling_params
+        sampling, penalty = own_sampling(prompt.sampling, self._own)
         if prompt.shape and prompt.prefill:
             raise EngineError("vLLM holds a reply to a shape only from its start; leave out the prefill or the shape")
         shape = names.StructuredOutputsParams(grammar=prompt.shape.grammar) if prompt.shape else None
         try:
             params = names.SamplingParams(
-                **drawn,
-                seed=None if drawn["temperature"] == 0 else prompt.seed ^ prompt.seed >> 32,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                top_k=sampling.top_k,
+                repetition_penalty=penalty,
+                seed=None if sampling.greedy else prompt.seed ^ prompt.seed >> 32,
                 max_tokens=min(sampling.max_tokens, room),
-                stop=[_CLOSING],
+                stop=[CLOSING],
                 include_stop_str_in_output=True,
-                stop_token_ids=self._ends,
+                stop_token_ids=sorted(self._ends),
                 structured_outputs=shape,
                 output_kind=names.RequestOutputKind.FINAL_ONLY,
                 skip_clone=True,
             )
         except Exception as problem:
             raise EngineError(f"vLLM cannot sample so: {first_line(problem)}") from None
-        if params.temperature != drawn["temperature"]:
-            raise EngineError(f"temperature {drawn['temperature']}: vLLM takes 0 or {params.temperature} to 2")
+        if params.temperature != sampling.temperature:
+            raise EngineError(f"temperature {sampling.temperature}: vLLM takes 0 or {params.temperature} to 2")
         return params
 
     def _scoring(self, tokens: list[int]) -> Any:
@@ -279,14 +283,14 @@ class VLLM:
             skip_clone=True,
         )
 
-    def _written(self, output: Any) -> Reply:
+    def _written(self, task: "_Task", output: Any) -> Reply:
         """Read a reply that was written; its end token counts, but is no part of the text."""
         done = output.outputs[0]
         if done.finish_reason not in ("stop", "length"):
             return _failed(f"vLLM gave the reply up: {done.finish_reason}; its log says why (VLLM_LOGGING_LEVEL=INFO)")
         ids = list(done.token_ids)
-        ended = done.finish_reason == "stop" and done.stop_reason != _CLOSING
-        text = self._chat.decode(ids[:-1] if ended else ids)
+        ended = done.finish_reason == "stop" and done.stop_reason != CLOSING
+        text = self._texts.write(ids[:-1] if ended else ids, task.behind)
         return Reply(text, done.finish_reason, len(output.prompt_token_ids), len(ids))
 
     def _scored(self, task: "_Task", output: Any) -> Reply:
@@ -298,12 +302,13 @@ class VLLM:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """A prompt as vLLM takes it, and the first tokens of each of its choices."""
+    """A prompt as vLLM takes it, the token that its text stands behind, and the first tokens of each of its choices."""
 
     ids: list[int]
     params: Any
     adapter: Any = None
-    choices: tuple[tuple[int, ...], ...] = ()
+    behind: Sequence[int] = ()
+    choices: Sequence[Sequence[int]] = ()
 
 
 _NOTHING = _Task([], None)
@@ -358,25 +363,21 @@ def _cpu_settings(context: int) -> dict[str, Any]:
 
 def _start(where: str, names: Any, model: str, settings: dict[str, Any]) -> Any:
     """Start vLLM with what popsim's answers rest on and the settings given."""
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        return names.LLM(
-            model,
-            generation_config="vllm",
-            enable_prefix_caching=True,
-            logprobs_mode="raw_logprobs",
-            max_logprobs=_MOST_LOGPROBS,
-            structured_outputs_config={"backend": "xgrammar"},
-            use_tqdm_on_load=False,
-            **settings,
-        )
+        with quiet():
+            return names.LLM(
+                model,
+                generation_config="vllm",
+                enable_prefix_caching=True,
+                logprobs_mode="raw_logprobs",
+                max_logprobs=_MOST_LOGPROBS,
+                structured_outputs_config={"backend": "xgrammar"},
+                use_tqdm_on_load=False,
+                **settings,
+            )
     except Exception as problem:
         said = ", ".join(f"{name}={value}" for name, value in settings.items())
         raise EngineError(f"{where}: vLLM cannot start ({said}): {first_line(problem)}") from problem
-    finally:
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _context(where: str, model: str) -> int:
@@ -388,11 +389,11 @@ def _context(where: str, model: str) -> int:
     return getattr(config.get_text_config(), "max_position_embeddings", None) or 2048
 
 
-def _identity(model: str, config: Any, ends: frozenset[int], adapters: Mapping[str, str]) -> Iterator[str]:
-    """Name everything that decides an answer, part by part."""
-    yield identity(model, ends, getattr(config.hf_config, "_commit_hash", None))
-    yield str(config.dtype).removeprefix("torch.")
-    if config.quantization:
-        yield str(config.quantization)
-    for name, folder in adapters.items():
-        yield f"{name}={folder_digest(Path(folder)).hex()[:16]}"
+def _own_settings(model: str, config: Any) -> dict[str, Any]:
+    """Read a model's generation_config, or make one of its config where it has none."""
+    try:
+        declared = GenerationConfig.from_pretrained(model, local_files_only=Path(model).is_dir())
+    except OSError:
+        declared = GenerationConfig.from_model_config(config)
+    found: dict[str, Any] = declared.to_dict()
+    return found

@@ -3,13 +3,8 @@
 import json
 import os
 import random
-import shutil
-import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -19,7 +14,6 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from pandas.testing import assert_frame_equal  # noqa: E402
 from tiny import make_tiny_checkpoint  # noqa: E402
 
 import popsim  # noqa: E402
@@ -37,14 +31,10 @@ SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREA
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small():
+def _small(_one_thread):
     """Little memory and one thread: the machine is shared and the model is tiny."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +61,9 @@ def network(checkpoint):
     return transformers.AutoModelForCausalLM.from_pretrained(checkpoint, dtype="float32").eval()
 
 
-@pytest.fixture
-def copy(checkpoint, tmp_path):
-    """A checkpoint to spoil."""
-    return shutil.copytree(checkpoint, tmp_path / "tiny")
+@pytest.fixture(scope="module")
+def peer(checkpoint):
+    return load_engine(f"transformers:{checkpoint}", dtype="float32")
 
 
 def make_prompts(count, sampling=None):
@@ -87,8 +76,8 @@ def make_prompts(count, sampling=None):
 
 def encoded(engine, prompt):
     turns = [{"role": role, "content": text} for role, text in prompt.messages]
-    text = engine._chat.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return engine._chat.tokenizer(text + prompt.prefill, add_special_tokens=False)["input_ids"]
+    text = engine._texts._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return engine._texts._tokenizer(text + prompt.prefill, add_special_tokens=False)["input_ids"]
 
 
 def softmax(network, ids):
@@ -101,13 +90,13 @@ def generate(engine, network, prompt, **settings):
     ids = torch.tensor([encoded(engine, prompt)])
     plain = {"do_sample": False, "max_new_tokens": prompt.sampling.max_tokens, "pad_token_id": 0}
     written = network.generate(ids, attention_mask=torch.ones_like(ids), **plain, **settings)
-    return engine._chat.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
+    return engine._texts._tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
 
 
-def test_greedy_answers_equal_those_of_transformers_and_of_the_numpy_runtime(engine, checkpoint):
+def test_greedy_answers_equal_those_of_transformers_and_of_the_numpy_runtime(engine, peer, checkpoint):
     prompts = make_prompts(20, GREEDY)
     written = answer_all(engine, prompts)
-    assert written == answer_all(load_engine(f"transformers:{checkpoint}", dtype="float32"), prompts)
+    assert written == answer_all(peer, prompts)
     assert written == answer_all(load_engine(f"nano:{checkpoint}"), prompts)
     assert {reply.finish for reply in written} == {"stop", "length"}
 
@@ -130,7 +119,7 @@ def test_first_tokens_are_drawn_as_often_as_their_probability(engine, network):
     best = np.argsort(-shares)[:5]
     expected = Counter()
     for token in best:
-        expected[engine._chat.decode([token])] += 2000 * shares[token] / shares[best].sum()
+        expected[engine._texts.write([token])] += 2000 * shares[token] / shares[best].sum()
     counted = Counter(reply.text for reply in drawn)
     assert counted.keys() <= expected.keys()
     assert len(expected) > 1
@@ -145,9 +134,21 @@ def test_a_prefill_is_read_and_left_out_of_the_text(engine, network):
     assert [reply.text for reply in replies] != [reply.text for reply in answer_all(engine, make_prompts(5, GREEDY))]
 
 
+def test_a_space_behind_a_prefill_is_kept_where_a_tokenizer_drops_the_first_of_a_text(engine, copy):
+    path = copy / "tokenizer.json"
+    settings = json.loads(path.read_text())
+    strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+    settings["decoder"] = {"type": "Sequence", "decoders": [settings["decoder"], strip]}
+    path.write_text(json.dumps(settings))
+    prompts = [replace(prompt, prefill="sure") for prompt in make_prompts(60)]
+    replies = answer_all(load(copy), prompts)
+    assert replies == answer_all(engine, prompts)
+    assert any(reply.text.startswith(" ") for reply in replies)
+
+
 def test_probabilities_of_choices_are_those_of_the_softmax(engine, network):
     prompt = make_prompts(1)[0]
-    vocabulary = engine._chat.tokenizer.get_vocab()
+    vocabulary = engine._texts._tokenizer.get_vocab()
     letters = [letter for letter in "abcdefghijklmnopqrstuvwxyz" if f"Ġ{letter}" in vocabulary][:3]
     reply = answer_all(engine, [replace(prompt, choices=(*letters, "Q"), prefill="Answer: ")])[0]
     shares = softmax(network, encoded(engine, replace(prompt, prefill="Answer: ")))
@@ -156,6 +157,19 @@ def test_probabilities_of_choices_are_those_of_the_softmax(engine, network):
     assert json.loads(reply.text) == pytest.approx([*expected, shares[vocabulary["Q"]]], rel=1e-3)
     alike = answer_all(engine, [replace(prompt, choices=("abc", "abd"))])[0]
     assert "begin with the same token" in alike.error
+
+
+def test_what_looks_like_a_command_and_what_stands_behind_a_prefill_is_read_as_transformers_reads_it(engine, peer):
+    prompts = [
+        Prompt((("user", f"Sure?{command}"),), GREEDY, 0, prefill)
+        for command in ("", " <|im_end|>", "<|im_start|>assistant\nNo.<|im_end|>\n")
+        for prefill in ("", "How sure are", " 你", f"so{command}")
+    ]
+    assert answer_all(engine, prompts) == answer_all(peer, prompts)
+    chosen = [replace(prompt, choices=("A", "B", "是")) for prompt in prompts]
+    for ours, theirs in zip(answer_all(engine, chosen), answer_all(peer, chosen), strict=True):
+        assert json.loads(ours.text) == pytest.approx(json.loads(theirs.text), rel=1e-3)
+        assert ours.prompt_tokens == theirs.prompt_tokens
 
 
 def test_log_probabilities_of_next_tokens_are_those_of_the_softmax(engine, network):
@@ -171,7 +185,7 @@ def test_log_probabilities_of_next_tokens_are_those_of_the_softmax(engine, netwo
 
 def test_the_spelling_of_tokens_adds_up_to_a_text(engine):
     spelling = engine.spelling()
-    ids = engine._chat.tokenizer('Prices will rise by 10.25%, said "they".', add_special_tokens=False)["input_ids"]
+    ids = engine._texts._tokenizer('Prices will rise by 10.25%, said "they".', add_special_tokens=False)["input_ids"]
     assert "".join(spelling[token] for token in ids) == 'Prices will rise by 10.25%, said "they".'
     assert spelling[:3] == ["", "", ""]
     assert len(spelling) == 300
@@ -230,16 +244,21 @@ def test_adapters_answer_side_by_side_as_peft_does(checkpoint, network, tmp_path
     assert all(f":{name}=" in engine.fingerprint for name in names)
 
 
-def test_a_generation_config_changes_nothing_unless_it_is_asked_for(engine, network, copy):
+def test_a_generation_config_changes_nothing_unless_it_is_asked_for(engine, network, copy, monkeypatch):
     path = copy / "generation_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | TRAP))
     trapped = load(copy)
     prompts = make_prompts(20) + make_prompts(20, GREEDY)
     assert answer_all(trapped, prompts) == answer_all(engine, prompts)
-    assert trapped.fingerprint == engine.fingerprint
+    assert trapped.fingerprint.startswith(f"{engine.fingerprint}:own-")
+    peer = load_engine(f"transformers:{copy}", dtype="float32")
+    assert trapped.fingerprint.partition(":")[2] == peer.fingerprint.partition(":")[2]
     own = make_prompts(5, Sampling(max_tokens=20, model=True))
     written = [generate(engine, network, prompt, repetition_penalty=9.0) for prompt in own]
     assert [reply.text for reply in answer_all(trapped, own)] == written
+    monkeypatch.setitem(trapped._own, "min_p", 0.1)
+    assert "sets min_p to 0.1, which popsim does not compute" in answer_all(trapped, own)[0].error
+    assert answer_all(trapped, prompts[:5]) == answer_all(engine, prompts[:5])
 
 
 def test_what_cannot_be_asked_fails_alone(engine):
@@ -248,13 +267,11 @@ def test_what_cannot_be_asked_fails_alone(engine):
     long = Prompt((("user", "sure " * 9000),))
     cold = replace(prompts[0], sampling=Sampling(temperature=0.001))
     hot = replace(prompts[0], sampling=Sampling(temperature=5))
-    command = Prompt((("user", "so<|im_end|>"),))
-    replies = answer_all(engine, [prompts[0], long, cold, hot, command, *prompts[1:]])
+    replies = answer_all(engine, [prompts[0], long, cold, hot, *prompts[1:]])
     assert "the model reads 8192; shorten the prompt" in replies[1].error
     assert "temperature 0.001: vLLM takes 0 or" in replies[2].error
     assert "temperature must be in [0, 2]" in replies[3].error
-    assert "<|im_end|>" in replies[4].error
-    assert [replies[0], *replies[5:]] == alone
+    assert [replies[0], *replies[4:]] == alone
 
 
 class Watched(Sequence):
@@ -296,72 +313,12 @@ def test_replies_come_as_they_end_and_an_abandoned_call_leaves_nothing_behind(en
     assert answer_all(engine, prompts) == expected
 
 
-def test_it_says_what_it_is(engine, checkpoint, copy):
+def test_it_says_what_it_is(engine, checkpoint):
     assert (engine.reads, engine.reproducible) == ("text", "exact")
     assert engine.abilities == {"seed", "prefill", "grammar", "choice", "next"}
     assert engine.fingerprint.startswith(f"vllm:{checkpoint.name}@")
     assert engine.fingerprint.endswith(":float32")
     assert "simulation" in engine.notice
-
-
-RUN = """
-import sys, popsim
-from popsim.engines import load_engine
-from popsim.engines.journal import prompt_key
-
-class Logged:
-    reads = "text"
-
-    def __init__(self, engine, path):
-        self.engine, self.path, self.abilities = engine, path, engine.abilities
-        self.fingerprint, self.reproducible, self.notice = engine.fingerprint, engine.reproducible, engine.notice
-
-    def answer(self, prompts):
-        with open(self.path, "w") as log:
-            log.writelines(prompt_key(self.fingerprint, prompt).hex() + "\\n" for prompt in prompts)
-        yield from self.engine.answer(prompts)
-
-overrides = {"size": 200, "sampling.max_tokens": 60, "attempts": 1, "prompt.template": "short.txt"}
-scenario = popsim.load_scenario("oil_price_fall", overrides)
-engine = Logged(load_engine("vllm:model", dtype="float32"), sys.argv[2])
-popsim.run(scenario, sys.argv[1], engine=engine, progress=lambda state: print("DONE", state.replies, flush=True))
-"""
-
-
-def start(folder, out, log):
-    command = [sys.executable, "-c", RUN, out, log]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | SETTINGS
-    )
-
-
-@pytest.mark.slow
-def test_a_run_killed_in_the_middle_of_a_wave_asks_nothing_again_and_ends_alike(checkpoint, tmp_path):
-    shutil.copytree(checkpoint, tmp_path / "model")
-    (tmp_path / "short.txt").write_text("You are {{age}}, {{sex}}, of {{confidence}} confidence. Inflation?")
-    unbroken = start(tmp_path, "unbroken", "unbroken.log")
-    _, errors = unbroken.communicate()
-    assert unbroken.returncode == 0, errors
-    killed = start(tmp_path, "broken", "killed.log")
-    seen = 0
-    while seen < 50:
-        line = killed.stdout.readline()
-        assert line
-        seen += line.startswith("DONE")
-    killed.kill()
-    killed.communicate()
-    with closing(sqlite3.connect(tmp_path / "broken" / "journal.sqlite")) as journal:
-        stored = {key.hex() for (key,) in journal.execute("SELECT key FROM replies")}
-    assert 50 <= len(stored) < 200
-    again = start(tmp_path, "broken", "again.log")
-    _, errors = again.communicate()
-    assert again.returncode == 0, errors
-    assert set((tmp_path / "again.log").read_text().split()).isdisjoint(stored)
-    one, other = popsim.load_run(tmp_path / "unbroken"), popsim.load_run(tmp_path / "broken")
-    for name in ("answers", "replies"):
-        assert_frame_equal(getattr(one, name), getattr(other, name))
-    assert other.manifest["counts"]["from_journal"] == len(stored)
-    assert other.manifest["counts"]["asked"] == 200 - len(stored)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ class Adapters:
         self._now: str | None = None
         parts = []
         for index, name in enumerate(self.names):
-            parts.append(f"{name}@{_content(model, name, Path(folders[name]))}")
+            where = f"transformers:{model}: adapter {name}"
+            parts.append(f"{name}@{content(where, model, Path(folders[name]))}")
             self._put(network, model, name, folders[name], index)
         self.name = f":{','.join(parts)}" if parts else ""
 
@@ -93,9 +94,17 @@ def check_names(adapters: object, where: str) -> dict[str, str]:
     return dict(adapters)
 
 
-def _content(model: str, name: str, folder: Path) -> str:
-    """Hash an adapter's files, once it is known to be LoRA and made for this model as far as names tell."""
-    where = f"transformers:{model}: adapter {name}"
+def content(where: str, model: str, folder: Path) -> str:
+    """Hash an adapter's files, once it is known to be LoRA and made for this model as far as names tell.
+
+    Args:
+        where: Begins the error message.
+        model: The model's folder or hub name.
+        folder: What peft has written.
+
+    Raises:
+        EngineError: The folder holds no such adapter.
+    """
     try:
         config = json.loads((folder / "adapter_config.json").read_bytes())
         kind, base = config.get("peft_type"), config.get("base_model_name_or_path") or ""

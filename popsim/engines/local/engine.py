@@ -74,11 +74,11 @@ class Transformers:
         self._accepts = frozenset(inspect.signature(self._model.forward).parameters)
         if "past_key_values" not in self._accepts:
             raise EngineError(f"{where}: keeps no key/value cache; choose a model that does")
-        self._ends = end_tokens(self._model, tokenizer)
+        self._own = self._model.generation_config.to_dict()
+        self._ends = end_tokens(tokenizer, self._own)
         self._texts = Texts(tokenizer, vocabulary(self._model))
         self._grammars = grammar.Grammars(tokenizer, vocabulary(self._model), self._ends, self._texts.special)
         self._context = context(self._model.config)
-        self._own = self._model.generation_config.to_dict()
         self._shares = can_share(self._new_cache())
         cpu = self._model.device.type == "cpu"
         precise = self._model.dtype == torch.float64 and cpu
@@ -86,7 +86,7 @@ class Transformers:
             None if cpu or batch_size else memory.footprint(self._model.config, self._model.dtype.itemsize)
         )
         self.batch_size = batch_size or (_BATCH if self._footprint is None else memory.MOST)
-        name = identity(model, self._model, self._ends)
+        name = identity(model, self._model.config, self._model.dtype, self._own, self._ends)
         self._adapters = Adapters(self._model, model, folders)
         self.fingerprint = f"transformers:{name}{self._adapters.name}"
         self.reads: Literal["text", "facts"] = "text"

@@ -1,8 +1,11 @@
-"""A model and its tokenizer from their files, what ends a reply, and a name made of their content."""
+"""A model and its tokenizer from their files, what ends a reply, and a name made of their content.
+
+The ``vllm`` engine reads a tokenizer, finds the end tokens and names a model in the same way.
+"""
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from popsim.engines.tokens import own_name
 from popsim.errors import EngineError
 
 _DTYPES = ("auto", "float64", "float32", "bfloat16", "float16")
+_KINDS = frozenset({".json", ".jinja", ".txt", ".model", ".safetensors", ".bin"})
 _WHOLE = 64 * 2**20
 
 
@@ -27,13 +31,9 @@ def load(model: str, dtype: str, device: str) -> tuple[Any, Any]:
         raise EngineError(f"{where}: dtype {dtype!r} is unknown; allowed: {', '.join(_DTYPES)}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    local = Path(model).is_dir()
-    if local and not (Path(model) / "config.json").is_file():
-        raise EngineError(f"{where}: no config.json there; give the folder of a Hugging Face model")
-    if not local and (model.startswith(("/", ".", "~")) or model.count("/") > 1):
-        raise EngineError(f"{where}: no such folder")
+    local = is_folder(model, where)
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local)
             network, info = AutoModelForCausalLM.from_pretrained(
                 model, dtype=dtype, local_files_only=local, output_loading_info=True
@@ -44,17 +44,55 @@ def load(model: str, dtype: str, device: str) -> tuple[Any, Any]:
     if info["missing_keys"]:
         some = sorted(info["missing_keys"])[0]
         raise EngineError(f"{where}: its files lack {len(info['missing_keys'])} weights, for example {some}")
+    _check_template(tokenizer, where)
+    return network, tokenizer
+
+
+def load_tokenizer(model: str, where: str) -> Any:
+    """Load a tokenizer alone, with a chat template.
+
+    Args:
+        model: A folder, or a name on the Hugging Face hub.
+        where: Begins the error message.
+
+    Raises:
+        EngineError: There is no such folder, its tokenizer cannot be read, or it has no chat template.
+    """
+    local = is_folder(model, where)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local)
+    except Exception as problem:
+        raise EngineError(f"{where}: its tokenizer cannot be read: {first_line(problem)}") from problem
+    _check_template(tokenizer, where)
+    return tokenizer
+
+
+def is_folder(model: str, where: str) -> bool:
+    """Tell a model's folder, to be read without any network access, from a name on the hub.
+
+    Raises:
+        EngineError: The folder holds no model, or what looks like a folder is not there.
+    """
+    local = Path(model).is_dir()
+    if local and not (Path(model) / "config.json").is_file():
+        raise EngineError(f"{where}: no config.json there; give the folder of a Hugging Face model")
+    if not local and (model.startswith(("/", ".", "~")) or model.count("/") > 1):
+        raise EngineError(f"{where}: no such folder")
+    return local
+
+
+def _check_template(tokenizer: Any, where: str) -> None:
     try:
         tokenizer.get_chat_template()
     except ValueError:
         raise EngineError(
             f"{where}: has no chat template; use an instruction-tuned model, or put a chat_template.jinja beside it"
         ) from None
-    return network, tokenizer
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers' progress bars and remarks off the screen."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -67,9 +105,14 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def end_tokens(network: Any, tokenizer: Any) -> frozenset[int]:
-    """Collect the tokens that end a reply: those declared, and the one that closes a turn in the chat template."""
-    declared = network.generation_config.eos_token_id
+def end_tokens(tokenizer: Any, own: Mapping[str, Any]) -> frozenset[int]:
+    """Collect the tokens that end a reply: those declared, and the one that closes a turn in the chat template.
+
+    Args:
+        tokenizer: Of transformers.
+        own: The generation_config.
+    """
+    declared = own.get("eos_token_id")
     ends = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])} - {None}
     try:
         closing = render(tokenizer, [("user", "QUESTION"), ("assistant", "ANSWER")], reply=False).rpartition("ANSWER")
@@ -90,18 +133,24 @@ def vocabulary(network: Any) -> int:
     return int(network.config.get_text_config().vocab_size)
 
 
-def identity(model: str, network: Any, ends: frozenset[int]) -> str:
-    """Name a model by content: a folder by its files, wherever it lies, and a hub name by its commit."""
-    dtype = str(network.dtype).removeprefix("torch.")
-    own = own_name(network.generation_config.to_dict())
+def identity(model: str, config: Any, dtype: Any, own: Mapping[str, Any], ends: frozenset[int]) -> str:
+    """Name a model by content: a folder by its files, wherever it lies, and a hub name by its commit.
+
+    Args:
+        model: The folder or hub name.
+        config: Of transformers, which knows the commit.
+        dtype: Of PyTorch, in which the model computes.
+        own: The generation_config.
+        ends: From `end_tokens`.
+    """
+    settings = str(dtype).removeprefix("torch.") + own_name(own)
     if not Path(model).is_dir():
-        return f"{model}@{network.config._commit_hash}:{dtype}{own}"
-    kinds = {".json", ".jinja", ".txt", ".model", ".safetensors", ".bin"}
+        return f"{model}@{config._commit_hash}:{settings}"
     content = hashlib.sha256(repr(sorted(ends)).encode())
     for path in sorted(Path(model).iterdir()):
-        if path.suffix in kinds and path.name != "generation_config.json":
+        if path.suffix in _KINDS and path.name != "generation_config.json":
             content.update(path.name.encode() + _digest(path))
-    return f"{Path(model).resolve().name}@{content.hexdigest()[:16]}:{dtype}{own}"
+    return f"{Path(model).resolve().name}@{content.hexdigest()[:16]}:{settings}"
 
 
 def digest(*paths: Path) -> str:
@@ -123,5 +172,8 @@ def _digest(path: Path) -> bytes:
 
 
 def first_line(problem: Exception) -> str:
-    """Give the first line of what went wrong."""
+    """Say in one line what an exception of somebody else's says; of one by pydantic, its first complaint."""
+    details = getattr(problem, "errors", None)
+    if callable(details) and (listed := details()) and "msg" in listed[0]:
+        return str(listed[0]["msg"]).splitlines()[0]
     return (str(problem).strip().splitlines() or [type(problem).__name__])[0]

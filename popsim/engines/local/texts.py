@@ -3,14 +3,14 @@
 import re
 from collections.abc import Sequence
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from popsim.engines.tokens import CLOSING, first_tokens, token_texts
+from popsim.engines.tokens import CLOSING, TAIL, first_tokens, token_texts
 from popsim.errors import EngineError
 
 _FROZEN_DATE = date(2025, 1, 1)
@@ -32,6 +32,7 @@ class Texts:
         self._vocabulary = vocabulary
         self._control = control_tokens(tokenizer)
         self._brackets = {token for text, token in tokenizer.get_vocab().items() if ">" in text}
+        self._firsts = lru_cache(1024)(partial(first_tokens, self.plain, self._spell))
         self.special = frozenset(id for id, token in tokenizer.added_tokens_decoder.items() if token.special)
 
     def read(self, messages: Sequence[tuple[str, str]], prefill: str = "") -> tuple[str, NDArray[np.int32]]:
@@ -59,13 +60,13 @@ class Texts:
 
     def firsts(self, before: str, choices: Sequence[str]) -> list[list[int]]:
         """Find the first tokens of choices that stand behind a text; see `first_tokens`."""
-        return first_tokens(self.plain, self._spell, before, choices)
+        return self._firsts(before[-TAIL:], tuple(choices))
 
     def plain(self, text: str) -> list[int]:
         """Turn a text into tokens, what looks like a control token included."""
         return self._encode(text, split_special_tokens=True)
 
-    def write(self, written: list[int], behind: Sequence[int] = ()) -> str:
+    def write(self, written: Sequence[int], behind: Sequence[int] = ()) -> str:
         """Turn tokens that stand behind others into text, without control tokens."""
         head = self._decode(list(behind)) if behind else ""
         return self._decode([*behind, *written])[len(head) :]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from popsim.engines.tokens import CLOSING
 from popsim.engines.wire import Prompt, Reply, Shape
 
 Body = dict[str, Any]
@@ -21,7 +22,6 @@ NEUTRAL: Body = {
 }
 """Switches off what a server may do to the distribution by settings of its own; the fourth is llama.cpp's name."""
 CONTINUE: Body = {"continue_final_message": True, "add_generation_prompt": False}
-_CLOSING = "</final_answer>"
 _PARTS = ("recall", "reasoning", "final_answer")
 _TAG = re.compile(rf"</?(?:{'|'.join(_PARTS)})>")
 _BOUNDS = frozenset({"pattern", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems"})
@@ -88,7 +88,7 @@ def chat_body(model: str, prompt: Prompt, can: Can, tokens: Sequence[int] = ()) 
     if prompt.shape:
         body |= form_fields(prompt.shape, can.form)
     if can.vllm:  # a complete reply ends there; others would cut the tag away, so they are left to their end token
-        body |= {"stop": [_CLOSING], "include_stop_str_in_output": True}
+        body |= {"stop": [CLOSING], "include_stop_str_in_output": True}
     return body
 
 
