@@ -113,6 +113,7 @@ def test_an_interrupt_ends_a_waiting_process_at_once(fake):
         assert waiting.stdout.readline() == "ready\n"
         while not fake.asked("hangs"):
             time.sleep(0.01)
+        time.sleep(0.2)
         start = time.monotonic()
         waiting.send_signal(signal.SIGINT)
         said, complained = waiting.communicate(timeout=15)

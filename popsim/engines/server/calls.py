@@ -7,7 +7,6 @@ import os
 import random
 import re
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -90,12 +89,20 @@ class Calls:
         thread.start()
         client = self._client()
         slots = asyncio.Semaphore(self.concurrency)
-        settled: SimpleQueue[tuple[Tag, Future[Got]]] = SimpleQueue()
+        settled: SimpleQueue[tuple[Tag, asyncio.Task[Got]]] = SimpleQueue()
+        running: set[asyncio.Task[Got]] = set()
+
+        def begin(tag: Tag, body: Body | None) -> None:
+            task = loop.create_task(self._settle(client, slots, path, body))
+            running.add(task)
+            task.add_done_callback(lambda done: settled.put((tag, done)))
+            task.add_done_callback(running.discard)
+
         held = 0
         try:
+            # Nothing here takes a lock that an interrupt could leave taken: the two threads share only a queue.
             for tag, body in requests:
-                future = asyncio.run_coroutine_threadsafe(self._settle(client, slots, path, body), loop)
-                future.add_done_callback(lambda done, tag=tag: settled.put((tag, done)))  # type: ignore[misc]
+                loop.call_soon_threadsafe(begin, tag, body)
                 held += 1
                 if held >= 2 * self.concurrency:
                     tag, done = settled.get()
@@ -105,8 +112,7 @@ class Calls:
                 tag, done = settled.get()
                 yield tag, done.result()
         finally:
-            asyncio.run_coroutine_threadsafe(_stop(client), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
+            loop.call_soon_threadsafe(lambda: loop.create_task(_stop(client, running, loop)))
             thread.join()
             loop.close()
 
@@ -155,13 +161,17 @@ async def _try(client: openai.AsyncOpenAI, path: str, body: Body | None, timeout
     return Got(data)
 
 
-async def _stop(client: openai.AsyncOpenAI) -> None:
-    """Cancel all requests and close the connections; what a request has begun ends with it, and in good order."""
-    ours = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == Calls._settle.__name__]
+async def _stop(client: openai.AsyncOpenAI, running: set[asyncio.Task[Got]], loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel all requests, close the connections and end the loop; what a request has begun ends with it, in order."""
+    ours = list(running)
     for task in ours:
         task.cancel()
-    await asyncio.gather(*ours, return_exceptions=True)
-    await client.close()
+    try:
+        await asyncio.gather(*ours, return_exceptions=True)
+        await client.close()
+        await asyncio.sleep(0)
+    finally:
+        loop.stop()
 
 
 def _is_completion(data: Body) -> bool:
