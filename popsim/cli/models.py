@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from popsim.cli.printing import err, out, print_table
+from popsim.cli.printing import err, interruptible, out, print_table
 from popsim.errors import EngineError, PopsimError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -90,7 +90,7 @@ def tune(
         TextColumn("{task.fields[found]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, refresh_per_second=2) as bar:
+    with interruptible(), Progress(*columns, console=err, refresh_per_second=2) as bar:
         task = bar.add_task("training", total=1.0, step=0, found="")
 
         def tell(state: Training) -> None:

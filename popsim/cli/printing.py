@@ -50,15 +50,22 @@ def progress_bar() -> Iterator[Any]:
             rate = state.replies / elapsed if elapsed else 0.0
             bar.update(task, total=state.total, completed=state.settled, failed=state.failed, rate=rate)
 
+    with interruptible():
+        try:
+            yield tell
+        finally:
+            if bar.live.is_started:
+                bar.stop()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Say in one line that an interrupt loses nothing."""
     try:
-        yield tell
+        yield
     except KeyboardInterrupt:
-        bar.stop()
         err.print("popsim: interrupted; what is done is stored, the same command goes on from here", soft_wrap=True)
         sys.exit(130)
-    finally:
-        if bar.live.is_started:
-            bar.stop()
 
 
 def print_notices(manifest: dict[str, Any], folder: Path) -> None:
