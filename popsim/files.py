@@ -15,6 +15,7 @@ from popsim.errors import PopsimError
 from popsim.slots import did_you_mean
 
 _SHORT = reprlib.Repr()
+_LONGEST = 160
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
@@ -140,7 +141,7 @@ def describe(problem: ValidationError, model: type[BaseModel]) -> str:
         message = "should be a mapping of keys to values"
     if kind == "string_type" and isinstance(value, bool | int | float):
         message += "; put it in quotes"
-    shown = "" if kind == "value_error" else f", not {_SHORT.repr(value)}"
+    shown = "" if kind == "value_error" else f", not {_brief(value)}"
     return f"{path + ': ' if path or kind != 'value_error' else ''}{message}{shown}{more}"
 
 
@@ -268,3 +269,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _brief(value: object) -> str:
+    """Show a value in few characters, however large it is."""
+    shown = _SHORT.repr(value)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"

@@ -180,8 +180,6 @@ def test_the_number_of_workers_is_no_part_of_a_study():
     assert scenario_hash(few) == scenario_hash(many)
     popsim.run(few, "out")
     assert popsim.run(many, "out", engine=Seeded()).manifest["counts"]["asked"] == 20
-    with pytest.raises(EngineError, match=r"^workers must be a whole number of 1 or more, not 0$"):
-        popsim.run(few, "out", workers=0)
     with pytest.raises(ScenarioError, match=r"engine\.workers: .*greater than or equal to 1, not 0"):
         oil(engine={"spec": "baseline", "workers": 0})
 
