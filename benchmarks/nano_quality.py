@@ -124,11 +124,11 @@ def measure(model: str, people: int, draws: int) -> dict[str, object]:
             figures[f"mean change, {arm}, {name}"] = [round(float(c[name].mean()), 3) for c in (ours, theirs)]
         if arm == "rise":
             some = persons.iloc[: max(40, people // 4)].reset_index(drop=True)
-            figures["weight on a signal"] = signal_weights(nano, scenario, some, 8)
+            figures["weight on a signal"] = signal_weights(nano, scenario, some, max(2, draws // 2))
             figures["weight on a signal, teacher"] = signal_weights(teacher, scenario, some, 64)
     platform = load_scenario("learning_platform_cn", {"seed": 77})
     panel = sample_people(platform.population, 60, platform.seed)
-    _, readings = field(nano, platform, panel, max(1, 1000 // len(panel)))
+    _, readings = field(nano, platform, panel, max(1, 5 * people // len(panel)))
     figures["readable, learning_platform_cn, whole panel (seen in training)"] = round(readable(readings), 4)
     return figures
 

@@ -141,7 +141,7 @@ class SamplingSettings(Frozen):
 class EngineSettings(Frozen):
     """Who answers; a bare string in the file is its ``spec``."""
 
-    spec: Text = "baseline"
+    spec: Text = "nano"
     """``NAME[:MODEL][@URL]``; see ``popsim engines``."""
     preset: str = ""
     """A shipped name, or a path: fills in what this file leaves open of spec, options and sampling."""

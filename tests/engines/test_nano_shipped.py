@@ -9,7 +9,6 @@ import popsim
 from popsim.engines import Prompt, Sampling, answer_all, load_engine
 from popsim.engines.nano import SHIPPED, Nano
 from popsim.model import PopulationModel, Round
-from popsim.scenario import News, Signal
 
 SCENARIOS = ["oil_price_fall", "oil_price_rise", "learning_platform_cn"]
 
@@ -48,19 +47,3 @@ def test_replies_are_readable(name):
     prompts = asked(name, 60)
     readings = [prompts.read(i, reply) for i, reply in enumerate(answer_all(Nano(), prompts))]
     assert np.mean([reading.status == "ok" for reading in readings]) >= 0.9
-
-
-def test_a_figure_heard_pulls_the_unsure_more_than_the_sure():
-    def level(confidence, news):
-        people = {"confidence": confidence}
-        base = popsim.load_scenario("oil_price_rise", {"size": 80, "seed": 5, "people": people})
-        prompts = Round(PopulationModel(base.model_copy(update={"news": news})), 0)
-        readings = [prompts.read(i, reply) for i, reply in enumerate(answer_all(Nano(), prompts))]
-        return np.nanmean([reading.answers[1].value for reading in readings])
-
-    signal = Signal(variable="inflation", value=6.0, sd=1.0, unit="%")
-    said = "Experts now expect inflation of 6.0% over the coming 12 months."
-    news = (News(name="forecast", text=said, source="evening news", reach=1.0, signal=signal),)
-    unsure, sure = (level(word, news) - level(word, ()) for word in ("extremely weak", "extremely strong"))
-    assert unsure > sure
-    assert unsure > 0.5

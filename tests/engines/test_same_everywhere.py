@@ -1,5 +1,6 @@
 """One study on every engine that runs the same checkpoint: equal tables under greedy decoding, equal option shares."""
 
+import json
 import os
 import socket
 import subprocess
@@ -13,7 +14,6 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import popsim
-from popsim.engines import open_engine
 from popsim.engines.nano import SHIPPED
 
 pytestmark = [
@@ -22,7 +22,13 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed"),
 ]
-GREEDY = {"sampling.temperature": 0, "sampling.max_tokens": 400, "seed": 3}
+ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "RAY_worker_niceness": "0",
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +41,11 @@ def url(tmp_path_factory):
     options = ["--model", str(SHIPPED), "--served-model-name", "nano", "--dtype", "float32", "--max-model-len", "2048"]
     options += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192", "--enforce-eager"]
     options += ["--host", "127.0.0.1", "--port", str(port)]
-    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"}
     server = subprocess.Popen(
-        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *options], stdout=log, stderr=log, env=environment
+        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *options],
+        stdout=log,
+        stderr=log,
+        env=os.environ | ENVIRONMENT,
     )
     try:
         _wait(f"http://127.0.0.1:{port}/health", server)
@@ -59,33 +67,41 @@ def _wait(address, server):
     raise AssertionError("the server did not come up")
 
 
+RUN = "import json, sys, popsim; popsim.run(popsim.load_scenario(sys.argv[1], json.loads(sys.argv[2])), sys.argv[3])"
+
+
+def run(name, overrides, folder):
+    """Run a study in a process of its own: two vLLM engines do not live together in one."""
+    command = [sys.executable, "-c", RUN, name, json.dumps(overrides), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | ENVIRONMENT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return popsim.load_run(folder)
+
+
 def engines(url):
-    yield "transformers", (f"transformers:{SHIPPED}", {"dtype": "float32"}, 1)
-    yield "vllm", (f"vllm:{SHIPPED}", {"dtype": "float32"}, 1)
-    yield "server", (f"server:nano@{url}", {}, 1)
+    yield "transformers", {"spec": f"transformers:{SHIPPED}", "options": {"dtype": "float32"}}
+    yield "vllm", {"spec": f"vllm:{SHIPPED}", "options": {"dtype": "float32"}}
+    yield "server", {"spec": f"server:nano@{url}"}
     if find_spec("ray") is not None:
-        yield "workers", ("nano", {"threads": 1}, 2)
+        yield "workers", {"spec": "nano", "options": {"threads": 1}, "workers": 2}
 
 
 @pytest.mark.parametrize("name", ["oil_price_fall", "learning_platform_cn"])
 def test_greedy_tables_are_equal_on_every_engine(name, url, tmp_path):
-    scenario = popsim.load_scenario(name, {**GREEDY, "size": 8})
-    ours = popsim.run(scenario, tmp_path / "nano")
-    for who, (spec, options, workers) in engines(url):
-        with open_engine(spec, options, workers) as engine:
-            theirs = popsim.run(scenario, tmp_path / who, engine=engine)
-        assert_frame_equal(theirs.answers, ours.answers)
+    asked = {"sampling.temperature": 0, "sampling.max_tokens": 400, "seed": 3, "size": 8}
+    ours = run(name, asked, tmp_path / "nano")
+    for who, engine in engines(url):
+        theirs = run(name, asked | {"engine": engine}, tmp_path / who)
         assert theirs.replies["text"].tolist() == ours.replies["text"].tolist(), who
+        assert_frame_equal(theirs.answers, ours.answers)
         assert theirs.manifest["failures"] == ours.manifest["failures"]
 
 
 def test_option_shares_are_equal_on_every_engine(url, tmp_path):
     asked = {"seed": 3, "size": 6, "readout": "choice", "prompt.reasoning": False}
-    scenario = popsim.load_scenario("learning_platform_cn", asked)
-    ours = popsim.run(scenario, tmp_path / "nano").distributions
+    ours = run("learning_platform_cn", asked, tmp_path / "nano").distributions
     assert len(ours)
-    for who, (spec, options, workers) in engines(url):
-        with open_engine(spec, options, workers) as engine:
-            theirs = popsim.run(scenario, tmp_path / who, engine=engine).distributions
+    for who, engine in engines(url):
+        theirs = run("learning_platform_cn", asked | {"engine": engine}, tmp_path / who).distributions
         assert theirs["question"].tolist() == ours["question"].tolist()
         np.testing.assert_allclose(theirs["probability"], ours["probability"], atol=1e-3, err_msg=who)
