@@ -58,6 +58,7 @@ def stored(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_killed_ten_times_gives_the_tables_of_an_unbroken_one(tmp_path):
     make_tiny_checkpoint(tmp_path / "model")
     (tmp_path / "short.txt").write_text("You are {{age}}, {{sex}}, of {{confidence}} confidence. Inflation?")

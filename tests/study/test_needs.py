@@ -38,7 +38,7 @@ def test_a_sweep_is_refused_for_one_point_alone():
 
 
 def test_sampling_by_the_model_needs_a_model():
-    scenario = popsim.load_scenario("oil_price_fall", {"size": 4, "sampling": "model"})
+    scenario = popsim.load_scenario("oil_price_fall", {"size": 4, "sampling": "model", "engine": "baseline"})
     with pytest.raises(EngineError, match="sampling: model: engine baseline/1 draws no tokens"):
         popsim.run(scenario, "out")
     assert popsim.run(scenario, "out", engine=Seeded()).manifest["sampling"]["source"] == "model"
