@@ -68,6 +68,17 @@ for _ in sys.stdin:
 """
 
 
+class Party(NamedTuple):
+    """A call that answers prompts once; it gives its CPU seconds where another process spends them."""
+
+    answer: Callable[[], object]
+    prompts: int
+
+
+Parties = dict[str, Party]
+"""Those of one part; all whose names do not begin with popsim are its peers."""
+
+
 @dataclass
 class Case:
     """What all parts share; vLLM in process and the server are started by the first part that wants them."""
@@ -98,21 +109,10 @@ class Case:
         """Give the address of the server."""
         return self.stack.enter_context(serving(self.model, self.dtype))
 
-    @cached_property
-    def server(self) -> Any:
-        """Give popsim's engine on the server."""
-        return load_engine(f"server:model@{self.url}")
-
-
-class Party(NamedTuple):
-    """A call that answers prompts once; it gives its CPU seconds where another process spends them."""
-
-    answer: Callable[[], object]
-    prompts: int
-
-
-Parties = dict[str, Party]
-"""Those of one part; all but ``popsim`` are its peers."""
+    def served(self, concurrency: int) -> Party:
+        """Give popsim on the server."""
+        engine = load_engine(f"server:model@{self.url}", concurrency=concurrency)
+        return Party(lambda: asked(self.scenario, engine), self.scenario.size)
 
 
 def asked(scenario: Scenario, engine: Any) -> None:
@@ -155,7 +155,7 @@ def transformers(case: Case) -> Parties:
 
 
 def server(case: Case) -> Parties:
-    """Ask popsim on the server beside a bare loop at several concurrencies."""
+    """Ask popsim on the server beside a bare loop, both at several concurrencies."""
     from server_throughput import bare
 
     n = len(case.prompts)
@@ -164,7 +164,7 @@ def server(case: Case) -> Parties:
         f"bare loop, {many} at once": Party(lambda m=many: asyncio.run(bare(given, case.prompts, m)), n)  # type: ignore[misc]
         for many in AT_ONCE
     }
-    return parties | {"popsim": Party(lambda: asked(case.scenario, case.server), n)}
+    return parties | {f"popsim, {many} at once": case.served(many) for many in AT_ONCE}
 
 
 def edsl(case: Case) -> Parties:
@@ -198,7 +198,7 @@ def edsl(case: Case) -> Parties:
     texts = [prompt.messages[0][1] for prompt in case.prompts]
     most = case.prompts[0].sampling.max_tokens
     which = told(json.dumps({"url": case.url, "model": "model", "max_tokens": most, "texts": texts}), "READY ")
-    return {f"EDSL {which}": Party(answer, n), "popsim": Party(lambda: asked(case.scenario, case.server), n)}
+    return {f"EDSL {which}": Party(answer, n), "popsim": case.served(AT_ONCE[0])}
 
 
 @contextmanager
@@ -279,7 +279,7 @@ def table(case: Case, parts: list[str], runs: int) -> Iterator[str]:
     yield "|---|---|---:|---:|---:|---:|"
     for part in parts:
         spent = measured(PARTS[part](case), runs)
-        peer, peer_cpu = min(took for name, took in spent.items() if name != "popsim")
+        peer, peer_cpu = min(took for name, took in spent.items() if not name.startswith("popsim"))
         for name, (wall, cpu) in spent.items():
             yield f"| {part} | {name} | {1 / wall:.1f} | {peer / wall:.1%} | {1000 * cpu:.2f} | {peer_cpu / cpu:.1%} |"
 
@@ -287,7 +287,8 @@ def table(case: Case, parts: list[str], runs: int) -> Iterator[str]:
 def layouts(case: Case, runs: int) -> Iterator[str]:
     """Give the lines of a table of what the layouts cost: prompt tokens, those computed, and seconds."""
     engine, counted, parties = case.vllm, {}, {}
-    yield "| layout | prompt tokens | computed | share | wall s | CPU s |"
+    block = engine._engine.vllm_config.cache_config.block_size
+    yield f"| layout, cache of blocks of {block} | prompt tokens | computed | share | wall s | CPU s |"
     yield "|---|---:|---:|---:|---:|---:|"
     parameters = engine._names.sampling_params.SamplingParams(max_tokens=1, detokenize=False)
     for layout in ("survey_v1", "shared_first"):
