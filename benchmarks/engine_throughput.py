@@ -198,7 +198,7 @@ def edsl(case: Case) -> Parties:
     texts = [prompt.messages[0][1] for prompt in case.prompts]
     most = case.prompts[0].sampling.max_tokens
     which = told(json.dumps({"url": case.url, "model": "model", "max_tokens": most, "texts": texts}), "READY ")
-    return {f"EDSL {which}": Party(answer, n), "popsim": case.served(AT_ONCE[0])}
+    return {f"EDSL {which}": Party(answer, n), f"popsim, {AT_ONCE[0]} at once": case.served(AT_ONCE[0])}
 
 
 @contextmanager
