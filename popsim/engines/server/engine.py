@@ -48,7 +48,7 @@ class Server:
         self,
         model: str,
         url: str = "",
-        concurrency: int = 64,
+        concurrency: int = 128,
         timeout: float = 600.0,
         retries: int = 5,
         api_key_env: str = "OPENAI_API_KEY",
