@@ -10,6 +10,7 @@ as well, for a model may need a token for every byte of a script that it hardly 
 import json
 import math
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from popsim.survey.questions import (
@@ -127,7 +128,7 @@ def number_texts(question: NumberQuestion | ScaleQuestion) -> list[str]:
 def _grid(question: NumberQuestion | ScaleQuestion) -> tuple[int, int, int]:
     """Give the ends of a question's range in units of its last decimal place, and the places."""
     places = question.decimals if isinstance(question, NumberQuestion) else 0
-    low, high = (round(end * 10**places, 6) for end in (question.minimum, question.maximum))
+    low, high = (Decimal(repr(float(end))).scaleb(places) for end in (question.minimum, question.maximum))
     return math.ceil(low), math.floor(high), places
 
 

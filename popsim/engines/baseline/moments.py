@@ -6,6 +6,7 @@ one of six steps; arrays that have a row per step are ordered from the coarsest 
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -60,8 +61,8 @@ def grid_of(minimum: float, maximum: float, decimals: int) -> Grid:
     """
     width = maximum - minimum
     places = min(decimals, math.floor(math.log10(_MOST_POINTS / width)))
-    scale = 10.0**places
-    lowest, highest = math.ceil(minimum * scale - 1e-9), math.floor(maximum * scale + 1e-9)
+    low, high = (Decimal(repr(float(end))).scaleb(places) for end in (minimum, maximum))
+    lowest, highest = math.ceil(low), math.floor(high)
     if lowest > highest:
         raise ValueError(f"no number with {decimals} decimals lies between {minimum:g} and {maximum:g}")
     coarsest = 10.0 ** round(math.log10(width / 10) + places)
