@@ -19,7 +19,7 @@ from popsim.engines.local import adapters as lora
 from popsim.engines.local.loading import end_tokens, first_line, identity, load_tokenizer, quiet
 from popsim.engines.local.texts import Texts
 from popsim.engines.tokens import CLOSING, own_sampling
-from popsim.engines.wire import Ability, Prompt, Reply
+from popsim.engines.wire import NOTICE, Ability, Prompt, Reply
 from popsim.errors import EngineError
 
 _WINDOW = 4096
@@ -111,10 +111,7 @@ class VLLM:
         self.abilities: frozenset[Ability] = frozenset({"seed", "prefill", "grammar", "choice", "next", *own})
         exact = on_cpu and str(config.dtype) == "torch.float32" and not config.quantization
         self.reproducible: Literal["exact", "best_effort"] = "exact" if exact else "best_effort"
-        self.notice = (
-            "These answers were written by a language model: a simulation, "
-            "which is no evidence about people before it has been compared with what people answered."
-        )
+        self.notice = NOTICE
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
         """Yield each reply as it ends; a prompt that cannot be asked comes back as an error.

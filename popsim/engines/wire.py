@@ -157,6 +157,12 @@ class Reply:
     error: str = ""
 
 
+NOTICE = (
+    "These answers were written by a language model: a simulation, "
+    "which is no evidence about people before it has been compared with what people answered."
+)
+"""What the answers of a language model are worth, as engines that run one say it."""
+
 Ability = Literal["seed", "prefill", "grammar", "choice", "next", "adapter", "readout"]
 """What an engine may be able to do: draw by a prompt's seed, go on from a prefill, hold a reply to a shape, score
 choices, give the probabilities of single tokens (`Speller`), answer through an adapter, answer a readout."""

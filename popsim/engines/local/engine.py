@@ -19,7 +19,7 @@ from popsim.engines.local.loading import context, end_tokens, first_line, identi
 from popsim.engines.local.prefix import can_share, families, spread
 from popsim.engines.local.texts import Texts
 from popsim.engines.tokens import choice_reply, log_softmax, own_sampling
-from popsim.engines.wire import Ability, Prompt, Reply, Sampling
+from popsim.engines.wire import NOTICE, Ability, Prompt, Reply, Sampling
 from popsim.errors import EngineError
 from popsim.streams import uniform
 
@@ -97,10 +97,7 @@ class Transformers:
             able.add("adapter")
         self.abilities: frozenset[Ability] = frozenset(able)
         self.reproducible: Literal["exact", "best_effort"] = "exact" if precise else "best_effort"
-        self.notice = (
-            "These answers were written by a language model: a simulation, "
-            "which is no evidence about people before it has been compared with what people answered."
-        )
+        self.notice = NOTICE
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
         """Yield each reply as its row ends; a prompt that the model cannot read comes back as an error."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from popsim.engines.server.bodies import Body, chat_body, to_reply
 from popsim.engines.server.calls import Calls, Got
 from popsim.engines.server.probe import find_out, first_tokens, raise_if_refused
-from popsim.engines.wire import Ability, Prompt, Reply
+from popsim.engines.wire import NOTICE, Ability, Prompt, Reply
 from popsim.errors import EngineError
 
 _HOPELESS = 20
@@ -73,10 +73,7 @@ class Server:
         self.abilities: frozenset[Ability] = frozenset(ability for ability, has in able.items() if has)
         self.reproducible: Literal["exact", "best_effort"] = "best_effort"
         self.remarks = found.remarks
-        self.notice = (
-            "These answers were written by a language model: a simulation, "
-            "which is no evidence about people before it has been compared with what people answered."
-        ) + (f" Of this server: {'; '.join(found.remarks)}." if found.remarks else "")
+        self.notice = NOTICE + (f" Of this server: {'; '.join(found.remarks)}." if found.remarks else "")
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
         """Yield each reply as it comes; prompts are read one by one, a bounded number ahead of the replies.
