@@ -118,6 +118,9 @@ class TrainSettings(Frozen):
     """Learning rate of embeddings and norms, which AdamW moves."""
     brief: Share = 0.2
     """Share of the training at its beginning in which only persona and recall are shown: copying is learned first."""
+    figures: Scale = 1.0
+    """How many times a digit of an answer counts in the loss. Few of an answer's tokens are figures, and they alone
+    show who answers and what was heard."""
     warm_up: Count = 50
     """Steps."""
     weight_decay: float = Field(default=0.05, ge=0)

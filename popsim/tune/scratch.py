@@ -43,12 +43,14 @@ class Batch(NamedTuple):
         lengths: (p,) how many of them are real.
         answers: (p k, m) the last token of the prompt and the answer without its end, padded on the right.
         labels: (p k, m) the answer with its end token; -100 where there is nothing to learn.
+        weights: (p k, m) how many times each label counts.
     """
 
     prompts: torch.Tensor
     lengths: torch.Tensor
     answers: torch.Tensor
     labels: torch.Tensor
+    weights: torch.Tensor
 
 
 class Progress(NamedTuple):
@@ -166,7 +168,8 @@ class _Training:
         pairs = self.held_out
         with torch.inference_mode():
             batches = collate(self.config, self.tokenizer, pairs, np.random.default_rng(0))
-            held_out = float(np.mean([float(self._loss(batch)) for batch in batches]))
+            alike = [batch._replace(weights=torch.ones_like(batch.weights)) for batch in batches]
+            held_out = float(np.mean([float(self._loss(batch)) for batch in alike]))
         write_model(self.model, self.folder)
         found = validate_replies(self.folder, pairs[: self.config.train.replies])
         self.model.train()
@@ -202,7 +205,7 @@ class _Training:
 
 
 def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """Compute the mean loss of the answers, in nats per token.
+    """Compute the weighted mean loss of the answers, in nats per token.
 
     Args:
         model: The model.
@@ -226,7 +229,9 @@ def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     )
     taught = batch.labels != _IGNORED
     logits = model.lm_head(read.last_hidden_state[taught])
-    return torch.nn.functional.cross_entropy(logits.float(), batch.labels[taught])
+    losses = torch.nn.functional.cross_entropy(logits.float(), batch.labels[taught], reduction="none")
+    weights = batch.weights[taught]
+    return (losses * weights).sum() / weights.sum()
 
 
 def draw_batches(config: TuneConfig, tokenizer: Tokenizer, chunk: int, *, brief: bool = False) -> list[Batch]:
@@ -260,18 +265,30 @@ def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair], rng
     starts = np.arange(0, len(order), config.train.prompts)
     chosen = [order[start : start + config.train.prompts] for start in rng.permutation(starts)]
     pad = int(tokenizer.token_to_id(PAD) or 0)
-    return [_batch([prompts[i] for i in rows], [one for i in rows for one in answers[i]], pad) for rows in chosen]
+    counts = _counts(tokenizer, config.train.figures)
+    return [_batch([prompts[i] for i in rows], [one for i in rows for one in answers[i]], pad, counts) for rows in chosen]
 
 
-def _batch(prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int) -> Batch:
+def _counts(tokenizer: Tokenizer, figures: float) -> torch.Tensor:
+    """How many times each token of the vocabulary counts: digits so many times, the others once."""
+    counts = torch.ones(tokenizer.get_vocab_size())
+    for token, i in tokenizer.get_vocab().items():
+        if any(character.isdigit() for character in token):
+            counts[i] = figures
+    return counts
+
+
+def _batch(prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int, counts: torch.Tensor) -> Batch:
     """Pad p prompts and p k answers, of which the first k belong to the first prompt."""
+    labels = _padded(answers, _IGNORED)
     times = len(answers) // len(prompts)
     last = [prompt[-1] for prompt in prompts for _ in range(times)]
     return Batch(
         prompts=_padded([prompt[:-1] for prompt in prompts], pad),
         lengths=torch.tensor([len(prompt) - 1 for prompt in prompts]),
         answers=_padded([[first, *answer[:-1]] for first, answer in zip(last, answers, strict=True)], pad),
-        labels=_padded(answers, _IGNORED),
+        labels=labels,
+        weights=counts[labels.clamp(min=0)],
     )
 
 
