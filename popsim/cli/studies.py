@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from popsim.cli.learning import print_learning
 from popsim.cli.printing import out, print_notices, print_table, progress_bar
 from popsim.errors import ScenarioError
 from popsim.slots import did_you_mean
@@ -134,6 +135,9 @@ def compare(
     from popsim.study import load_run
 
     loaded = [load_run(path) for path in runs]
+    referenced = any(one.reference for run in loaded for one in run.scenario.questionnaire.vignettes)
+    if not as_json and print_learning(loaded) and not referenced:
+        return
     table = compare_runs(*loaded)
     if as_json:
         typer.echo(table.to_json(orient="records", indent=1))
@@ -186,11 +190,21 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
+def _network_line(figures: dict[str, float]) -> str:
+    said = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
+    estimator = " (tail exponent by Clauset, Shalizi and Newman's estimator)" if "tail_exponent" in figures else ""
+    return f"Network: {said}{estimator}"
+
+
 def _print_run(done: Any) -> None:
     from popsim.study.tables import summary
 
     answers, manifest = done.answers, done.manifest
-    print_table(summary(answers, done.scenario), "Answers by arm (numbers: mean; options: share)")
+    means = summary(answers, done.scenario)
+    shown = means.drop(columns="wave") if len(done.scenario.waves) == 1 else means
+    print_table(shown, "Answers by arm (numbers: mean; options: share)")
+    if manifest.get("network"):
+        out.print(_network_line(manifest["network"]))
     counts, failures = manifest["counts"], manifest["failures"]
     out.print(
         f"{counts['prompts']} prompts ({counts['from_journal'] or 0} answered from the journal, "

@@ -1,11 +1,13 @@
 """The Mesa model of a scenario, its respondents and its rounds of prompts."""
 
 from popsim.model.draw import assign_arms, draw_graph, draw_people
-from popsim.model.model import PopulationModel, Readings, Respondent, State
+from popsim.model.information import Posts, State, seen_posts, treated
+from popsim.model.model import PopulationModel, Readings, Respondent
 from popsim.model.round import Round
 
 __all__ = [
     "PopulationModel",
+    "Posts",
     "Readings",
     "Respondent",
     "Round",
@@ -13,4 +15,6 @@ __all__ = [
     "assign_arms",
     "draw_graph",
     "draw_people",
+    "seen_posts",
+    "treated",
 ]

@@ -6,38 +6,24 @@ prompts, which is to be asked before the generator is resumed. Within a wave nob
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import mesa
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from popsim import streams
 from popsim.engines import Prompt, Reply
 from popsim.model.draw import assign_arms, draw_graph, draw_people
+from popsim.model.information import attention, seen_posts, start_state, step_on, write_posts
 from popsim.model.round import Round
-from popsim.network import feed, first_hearers, followers, spread_step
+from popsim.network import NEVER, feed, followers
 from popsim.population import Words
+from popsim.prompts import load_layout
 from popsim.scenario import Scenario
+from popsim.slots import fill
 from popsim.survey import Reading
 
 Readings = Sequence[Reading]
-
-
-@dataclass
-class State:
-    """All that moves during a run.
-
-    Attributes:
-        heard_at: (people, items) step at which a person first heard an item, -1 where not yet.
-        told_by: (people, items) the person it came from, -1 where it came from its source directly.
-    """
-
-    heard_at: NDArray[np.int32]
-    told_by: NDArray[np.int32]
 
 
 class Respondent(mesa.Agent):
@@ -66,10 +52,8 @@ class Respondent(mesa.Agent):
         return self.model.words.describe(self.words())
 
     def heard(self) -> tuple[dict[str, Any], ...]:
-        """List what the person has heard, newest first."""
-        model = self.model
-        items = feed(model.state.heard_at, self.row, model.scenario.feed_limit)
-        return tuple({**model.items[i], "step": int(model.state.heard_at[self.row, i])} for i in items)
+        """List what the person has heard, newest first, with ``text``, ``source`` and ``step``."""
+        return self.model.feed_of(self.row)
 
 
 class PopulationModel(mesa.Model):
@@ -110,22 +94,22 @@ class PopulationModel(mesa.Model):
         self.arms = tuple(scenario.arms)
         self.questionnaires = tuple(scenario.shown(arm) for arm in self.arms)
         self.words = Words(scenario.population, scenario.questionnaire.language, self.people)
-        self.items = tuple(item.model_dump() for item in scenario.news)
-        n, k = len(self.people), len(self.items)
-        self.state = State(np.full((n, k), -1, np.int32), np.full((n, k), -1, np.int32))
+        self.items, self._passed_on, self._post = _told(scenario)
+        self.state = start_state(scenario, self.people)
         self.readings: list[Readings] = []
-        self._followers = followers(self.graph) if k else None
+        self._followers = followers(self.graph)
+        self._open = _posted_questions(scenario)
         self._steps_itself = respondent.step is not mesa.Agent.step
         self._answer = answer
-        respondent.create_agents(self, n)
+        respondent.create_agents(self, len(self.people))
         self.respondents: list[Respondent] = list(self.agents)
-        self._hear(0)
+        self._move(0)
         if answer:
             self._field_due()
 
     def step(self) -> None:
         """Move information by one step, from the followed to their followers, and bring out the news of this step."""
-        self._hear(self.steps)
+        self._move(self.steps)
         if self._steps_itself:
             self.agents.do("step")
         if self._answer:
@@ -136,23 +120,77 @@ class PopulationModel(mesa.Model):
         for wave, at in enumerate(self.scenario.waves):
             while self.steps < at:
                 self.step()
-            self.readings.append((yield Round(self, wave)))
+            self._take((yield Round(self, wave)))
 
     def _field_due(self) -> None:
         wave = len(self.readings)
         if self._answer and wave < len(self.scenario.waves) and self.scenario.waves[wave] == self.steps:
             asked = Round(self, wave)
             replies = self._answer(asked)
-            self.readings.append([asked.read(i, reply) for i, reply in enumerate(replies)])
+            self._take([asked.read(i, reply) for i, reply in enumerate(replies)])
 
-    def _hear(self, step: int) -> None:
-        heard_at, told_by = self.state.heard_at, self.state.told_by
-        for k, item in enumerate(self.scenario.news):
-            key = int(streams.hashed(self.scenario.seed, streams.stream(f"news.{item.name}")) >> np.uint64(1))
-            if self._followers is not None and item.passed_on > 0:
-                frontier = np.flatnonzero(heard_at[:, k] == step - 1) if step else np.empty(0, np.intp)
-                reached, tellers = spread_step(self._followers, frontier, heard_at[:, k] >= 0, key, item.passed_on)
-                heard_at[reached, k], told_by[reached, k] = step, tellers
-            if item.step == step:
-                direct = first_hearers(key, len(heard_at), item.reach) & (heard_at[:, k] < 0)
-                heard_at[direct, k] = step
+    def feed_of(self, person: int) -> tuple[dict[str, Any], ...]:
+        """List what a person has heard: the newest first, and of these what came over the strongest tie.
+
+        Args:
+            person: The row.
+
+        Returns:
+            As many items as the scenario's ``feed_limit`` allows, each with ``text``, ``source``, ``step``, ``signal``
+            and ``told_by``, the person it came from.
+        """
+        state, opinions, heard = self.state, self.scenario.share_opinions, []
+        for k, step in enumerate(state.heard_at[person].tolist()):
+            if step != NEVER:
+                teller = int(state.told_by[person, k])
+                said = self.items[k] if teller == NEVER else self._passed_on[k]
+                heard.append({**said, "step": step, "told_by": teller})
+        for posts in state.posts:
+            if opinions and posts.step < self.steps:
+                _, authors = seen_posts(posts, opinions.seen, self.graph, person, person + 1)
+                heard += [
+                    {**self._post, "text": posts.texts[a], "step": posts.step + 1, "told_by": a}
+                    for a in authors.tolist()
+                ]
+        ties = [attention(self.graph, person, one["told_by"]) if one["told_by"] != NEVER else 0.0 for one in heard]
+        return tuple(heard[i] for i in feed([one["step"] for one in heard], ties, self.scenario.feed_limit))
+
+    def _move(self, step: int) -> None:
+        step_on(self.scenario, self.state, self.people, self.graph, self._followers, step)
+
+    def _take(self, readings: Readings) -> None:
+        """Keep what was read in a wave; some of it becomes posts."""
+        wave, draws = len(self.readings), self.scenario.draws
+        self.readings.append(readings)
+        if self.scenario.share_opinions:
+            wrote = {i: text for i, one in enumerate(readings[::draws]) if (text := _written(one, self._open))}
+            self.state.posts.append(write_posts(self.scenario, wave, wrote, len(self.people)))
+
+
+Said = dict[str, Any]
+
+
+def _told(scenario: Scenario) -> tuple[list[Said], list[Said], Said]:
+    """Word the items of a scenario: from their source and passed on; then what all posts have in common."""
+    words = load_layout(scenario.prompt.layout, scenario.questionnaire.language).heard
+    items = []
+    for news in scenario.news:
+        item = news.model_dump(include={"name", "text", "source", "signal"})
+        if news.signal:
+            item["text"] = item["text"].replace("{{value}}", f"{news.signal.value:g}")
+        items.append({**item, "text": news.placebo, "signal": None} if scenario.placebo_news else item)
+    passed_on = [{**item, "source": fill(words.passed_on, {"source": item["source"]})} for item in items]
+    return items, passed_on, {"name": "post", "source": words.follower, "signal": None}
+
+
+def _written(reading: Reading, questions: Sequence[str]) -> str:
+    """Find what a person wrote in answer to the first of these questions that they answered."""
+    return next((one.label for one in reading.answers if one.question in questions and one.status == "ok"), "")
+
+
+def _posted_questions(scenario: Scenario) -> tuple[str, ...]:
+    """Name the open questions whose answers may be posted."""
+    posts = scenario.share_opinions
+    if posts and posts.question:
+        return (posts.question,)
+    return tuple(question.name for question in scenario.questionnaire.questions if question.kind == "text")

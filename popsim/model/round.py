@@ -1,7 +1,7 @@
 """A round of prompts: each is rendered when it is asked for, and its reply is read."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -78,11 +78,12 @@ class Round(Sequence[Prompt]):
         """Render one prompt; a further attempt has the same text and another seed."""
         scenario, respondent = self.model.scenario, self.model.respondents[self.person[i]]
         arm = int(self.arm[i])
-        heard = respondent.heard() if self.model.items and "social" in self._modules else ()
+        heard = respondent.heard() if "social" in self._modules else ()
+        earlier = self._earlier(i) if scenario.remember and "priors" in self._modules else {}
         seed = self.seed(i, attempt)
         if self.model.reads == "text":
             words = respondent.words()
-            text = self._prepared[arm].render(words, respondent.persona(), heard)
+            text = self._prepared[arm].render(words, respondent.persona(), heard, self._told(arm, earlier))
             sampling, shape = self._forms[arm]
             adapter, readout = scenario.engine.adapter, self._readouts[arm]
             return Prompt((("user", text),), sampling, seed, shape=shape, adapter=adapter, readout=readout)
@@ -93,10 +94,30 @@ class Round(Sequence[Prompt]):
             "language": scenario.questionnaire.language,
             "reasoning": scenario.prompt.reasoning,
             "heard": heard,
+            "earlier": earlier,
             "arm": self.model.arms[arm],
             "vignettes": self._vignettes[arm],
         }
         return Prompt((), seed=seed, facts=facts)
+
+    def _earlier(self, i: int) -> dict[str, float]:
+        """Give the readable numbers and choices that a person answered in the wave before, by question."""
+        if not self.wave:
+            return {}
+        rows = self.model.readings[self.wave - 1][i].answers
+        return {row.question: row.value for row in rows if row.status == "ok" and row.value == row.value}
+
+    def _told(self, arm: int, earlier: Mapping[str, float]) -> dict[str, str]:
+        """Write earlier answers as a prompt tells them, by the words before each blank."""
+        questions = {question.name: question for question in self._questions[arm]}
+        told = {}
+        for name, value in earlier.items():
+            question = questions[name]
+            if question.kind == "number":
+                told[question.label or question.json_key] = f"{value:.{question.decimals}f}{question.unit}"
+            elif question.kind == "choice":
+                told[question.label or question.json_key] = question.options[int(value)]
+        return told
 
     @property
     def attempts(self) -> int:
@@ -174,6 +195,7 @@ def _prepare(model: "PopulationModel") -> tuple[Prepared, ...]:
             scope=scenario.priors.scope,
             as_of=settings.as_of,
             reasoning=settings.reasoning,
+            weighing=settings.weighing,
             letters=scenario.readout.kind == "choice",
         )
         for shown in model.questionnaires

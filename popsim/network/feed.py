@@ -1,27 +1,25 @@
 """What a person has heard, as it stands in the feed."""
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 NEVER = -1
 """The step of an item that a person has not heard."""
 
 
-def feed(heard_step: NDArray[np.integer], person: int, limit: int) -> list[int]:
-    """List the items that a person has heard, newest first.
+def feed(steps: Sequence[int], strength: Sequence[float], limit: int) -> list[int]:
+    """Rank what a person has heard: the newest first, and of these what came over the strongest tie.
 
     Args:
-        heard_step: (people, items) step at which each person heard each item, or `NEVER`.
-        person: The row.
+        steps: Step at which the person heard each item, `NEVER` where they have not.
+        strength: Attention that the person gives to whoever brought it; 0 where it came from its source directly.
         limit: The most items to list.
 
     Returns:
-        Item columns; of items heard in the same step the later column comes first.
+        Positions of items; of those that are alike the later one comes first.
 
     Example:
-        >>> feed(np.array([[2, NEVER, 5, 2]]), 0, limit=3)
-        [2, 3, 0]
+        >>> feed([2, NEVER, 5, 2, 2], [0.0, 0.0, 0.0, 0.5, 0.0], limit=3)
+        [2, 3, 4]
     """
-    steps = heard_step[person].tolist()
-    heard = [(step, item) for item, step in enumerate(steps) if step != NEVER]
-    return [item for _, item in sorted(heard, reverse=True)[:limit]]
+    heard = [(step, strength[item], item) for item, step in enumerate(steps) if step != NEVER]
+    return [item for *_, item in sorted(heard, reverse=True)[:limit]]

@@ -97,6 +97,8 @@ class FileNetwork(_Graph):
     path: str
     """The file. A table has columns ``follower`` and ``followed`` and may have ``weight``, the attention of the tie; in
     a GraphML file a tie runs from the follower to the followed, or both ways where it has no direction."""
+    sha256: str = ""
+    """Of the file, filled in when the scenario is read, so that other ties make another study."""
     id: str | None = None
     """The attribute of the people by which the file names them; their row number, from 0, unless given."""
 

@@ -43,6 +43,17 @@ class Heard(Frozen):
 
     introduction: Text
     item: Text
+    passed_on: Text
+    """The source of an item that came from someone whom the person follows."""
+    follower: Text
+    """The source of a post by someone whom the person follows."""
+
+
+class Earlier(Frozen):
+    """How answers of an earlier wave are told."""
+
+    introduction: Text
+    item: Text
 
 
 class Form(Frozen):
@@ -90,6 +101,9 @@ class Layout(Frozen):
     """What ties prior expectations to a scenario, by scope."""
     as_of: AsOf
     heard: Heard
+    earlier: Earlier
+    unweighed: Text
+    """The instructions without a word on how confidence weighs prior expectations against what was heard."""
     form: Form
     answer: AnswerForm
 

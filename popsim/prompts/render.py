@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from popsim.errors import ScenarioError
@@ -25,6 +26,9 @@ _MARKUP = str.maketrans(
 )
 
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A prompt in which only what belongs to one person is still open.
@@ -43,13 +47,20 @@ class Prepared:
     unsure: tuple[str, ...]
     priors: Mapping[str, Mapping[str, str]]
 
-    def render(self, words: Mapping[str, str], persona: str = "", heard: Sequence[Mapping[str, Any]] = ()) -> str:
+    def render(
+        self,
+        words: Mapping[str, str],
+        persona: str = "",
+        heard: Sequence[Mapping[str, Any]] = (),
+        earlier: Mapping[str, str] = _NOTHING,
+    ) -> str:
         """Write the prompt of one person.
 
         Args:
             words: The person's words by column; ``confidence`` and the prior columns hold their levels.
             persona: The person described in the second person.
             heard: What they have heard, newest first, each with ``text`` and ``source``.
+            earlier: What they answered in the wave before, by the words before the blank.
 
         Returns:
             The whole prompt.
@@ -71,6 +82,8 @@ class Prepared:
             if prior := words.get(column):
                 values[column] = _word(column, layout.priors[column].words, prior)
                 told.append(sentences[prior])
+        if earlier and "priors" in modules:
+            told.append(_answered(layout, earlier))
         values["priors"] = "\n".join(told) or nothing
         pieces = list(self.confident if level else self.unsure)
         for i in range(1, len(pieces), 2):
@@ -94,6 +107,7 @@ def prepare(
     scope: str = "unconditional",
     as_of: date | None = None,
     reasoning: bool = True,
+    weighing: bool = True,
     letters: bool = False,
 ) -> Prepared:
     """Fill everything that the respondents of an arm share.
@@ -105,6 +119,7 @@ def prepare(
         scope: Whether prior expectations are told ``unconditional`` or tied to ``scenario_2``.
         as_of: The date that the prompt states as today, if any.
         reasoning: Whether recall and reasoning are asked for before the answer.
+        weighing: Whether the instructions say how confidence weighs prior expectations against what was heard.
         letters: Whether choices are answered by letter.
 
     Raises:
@@ -138,8 +153,8 @@ def prepare(
     return Prepared(
         layout=layout,
         modules=modules,
-        confident=_share(layout, layout.with_confidence, shared),
-        unsure=_share(layout, layout.without_confidence, shared),
+        confident=_share(layout, _stance(layout, layout.with_confidence, weighing), shared),
+        unsure=_share(layout, _stance(layout, layout.without_confidence, weighing), shared),
         priors=priors if "priors" in modules else {},
     )
 
@@ -157,6 +172,17 @@ def _share(layout: Layout, stance: Stance, shared: Mapping[str, str]) -> tuple[s
         else:
             pieces[-1] += shared[piece] if i % 2 else piece
     return tuple(pieces)
+
+
+def _stance(layout: Layout, stance: Stance, weighing: bool) -> Stance:
+    return stance if weighing else stance.model_copy(update={"instructions": layout.unweighed})
+
+
+def _answered(layout: Layout, earlier: Mapping[str, str]) -> str:
+    """Tell a person what they answered in an earlier wave."""
+    words = layout.earlier
+    items = (fill(words.item, {"label": label, "answer": answer}) for label, answer in earlier.items())
+    return "\n".join((words.introduction, *items))
 
 
 def _today(layout: Layout, day: date) -> str:

@@ -1,6 +1,6 @@
 """The scenario file: everything that decides a study, as one frozen object."""
 
-from popsim.scenario.information import News, Share, Signal
+from popsim.scenario.information import EVERYBODY, BeliefSettings, News, PostSettings, Share, Signal
 from popsim.scenario.scenario import (
     Arm,
     EngineSettings,
@@ -18,11 +18,14 @@ from popsim.scenario.scenario import (
 )
 
 __all__ = [
+    "EVERYBODY",
     "Arm",
+    "BeliefSettings",
     "EngineSettings",
     "Modules",
     "News",
     "Point",
+    "PostSettings",
     "PriorsSettings",
     "PromptSettings",
     "SamplingSettings",

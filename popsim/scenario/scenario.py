@@ -19,7 +19,7 @@ from popsim.errors import PopsimError, ScenarioError
 from popsim.files import Frozen, find_file, read_text, read_yaml, validate
 from popsim.network import NetworkSpec, NoNetwork
 from popsim.population import CONFIDENCE_LEVELS, PopulationSpec, load_population
-from popsim.scenario.information import News, Share
+from popsim.scenario.information import BeliefSettings, News, PostSettings, Share, check_news, check_posts
 from popsim.slots import did_you_mean
 from popsim.survey.questionnaire import Parameter, Questionnaire, load_questionnaire, set_arm
 from popsim.survey.questions import Name, Text
@@ -81,6 +81,8 @@ class PromptSettings(Frozen):
     """Text of the user's own template, read from the file that the scenario names."""
     reasoning: bool = True
     """Ask for recall and reasoning before the answer, or for the JSON object alone."""
+    weighing: bool = True
+    """Whether the instructions say how confidence weighs prior expectations against what was heard."""
     as_of: date | None = None
     """A date that the prompt states as today."""
 
@@ -146,6 +148,14 @@ class Scenario(Frozen):
     priors: PriorsSettings = PriorsSettings()
     network: NetworkSpec = NoNetwork(kind="none")
     news: tuple[News, ...] = ()
+    placebo_news: bool = False
+    """Every item says its placebo text instead and carries no signal."""
+    beliefs: dict[Name, BeliefSettings] = {}
+    """By variable: what people believe, which news and others move by rule. Answers do not depend on it."""
+    share_opinions: PostSettings | None = None
+    """What respondents wrote in a wave becomes posts that their followers may come across before the next."""
+    remember: bool = False
+    """In later waves the prompt tells respondents what they answered in the one before."""
     questionnaire: Questionnaire
     arms: dict[Name, Arm] = Field(min_length=1)
     waves: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
@@ -162,7 +172,7 @@ class Scenario(Frozen):
     max_failures: Share = 1.0
     """Share of failed answers above which the run counts as failed."""
     feed_limit: int = Field(default=5, ge=1)
-    """Most items that the prompt's social media section shows, newest first."""
+    """Most items that the prompt's social media section shows: the newest, and of these those of the strongest ties."""
     sweep: dict[str, tuple[Any, ...]] = {}
     """Dotted path into this file -> values to scan; every combination is a point."""
     replicates: int = Field(default=1, ge=1)
@@ -182,6 +192,11 @@ class Scenario(Frozen):
     @classmethod
     def _bare_kind(cls, readout: Any) -> Any:
         return {"kind": readout} if isinstance(readout, str) else readout
+
+    @field_validator("share_opinions", mode="before")
+    @classmethod
+    def _bare_share(cls, opinions: Any) -> Any:
+        return {"share": opinions} if isinstance(opinions, int | float) else opinions
 
     @field_validator("waves")
     @classmethod
@@ -205,6 +220,14 @@ class Scenario(Frozen):
             raise ValueError(f"news: a name stands twice in {names}")
         for arm in self.arms:
             check_readout(self.readout, self.shown(arm), reasoning=self.prompt.reasoning)
+        return self
+
+    @model_validator(mode="after")
+    def _information_fits(self) -> "Scenario":
+        check_news(self.news, self.beliefs, last_wave=self.waves[-1], placebo=self.placebo_news)
+        texts = [question.name for question in self.questionnaire.questions if question.kind == "text"]
+        if self.share_opinions:
+            check_posts(self.share_opinions, texts)
         return self
 
     def shown(self, arm: str) -> Questionnaire:
@@ -310,17 +333,23 @@ def _resolve(data: Mapping[str, Any], path: Path) -> Scenario:
     for key, load in (("population", load_population), ("questionnaire", load_questionnaire)):
         if isinstance(whole.get(key), str):
             whole[key] = load(whole[key], path.parent)
+    network = whole.get("network")
+    if isinstance(network, Mapping) and network.get("kind") == "file" and isinstance(network.get("path"), str):
+        found = _beside(network["path"], path, "network.path")
+        whole["network"] = {**network, "path": str(found), "sha256": hashlib.sha256(found.read_bytes()).hexdigest()}
     prompt = whole.get("prompt")
     if isinstance(prompt, Mapping) and isinstance(prompt.get("template"), str):
-        whole["prompt"] = {**prompt, "template": _read_template(prompt["template"], path)}
+        template = read_text(_beside(prompt["template"], path, "prompt.template"), ScenarioError)
+        whole["prompt"] = {**prompt, "template": template}
     return validate(Scenario, whole, str(path), ScenarioError)
 
 
-def _read_template(name: str, path: Path) -> str:
+def _beside(name: str, path: Path, where: str) -> Path:
+    """Find a file that a scenario names: beside it, or from the working directory."""
     for folder in (path.parent, Path()):
         if (folder / name).is_file():
-            return read_text(folder / name, ScenarioError)
-    raise ScenarioError(f"{path}: prompt.template: {name}: no such file")
+            return folder / name
+    raise ScenarioError(f"{path}: {where}: {name}: no such file")
 
 
 def _put(data: dict[str, Any], base: Scenario, dotted: str, value: Any, where: str) -> None:

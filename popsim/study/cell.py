@@ -11,6 +11,7 @@ import pandas as pd
 
 from popsim.engines import Engine
 from popsim.model import PopulationModel, Readings, Respondent, Round, draw_graph, draw_people
+from popsim.network import summarise
 from popsim.scenario import Scenario, to_plain
 from popsim.study.ask import Asked
 from popsim.study.folder import versions, write_graph, write_manifest, write_table
@@ -127,6 +128,7 @@ def start(
     """Draw people and graph, make the model and its first round; nothing is written yet."""
     model = build(scenario, engine.reads, respondent, shared)
     waves = model.waves()
+    _, graph = _keys(scenario)
     manifest = {
         "state": "running",
         "identity": identity(scenario, engine, respondent),
@@ -134,6 +136,7 @@ def start(
         "engine": about(engine),
         "sampling": {"source": scenario.sampling.source, "structured": scenario.sampling.structured},
         "replicate": replicate,
+        "network": shared.draw(f"figures of {graph}", lambda: _network_figures(model)),
     }
     return Cell(folder, replicate, manifest, model, waves, next(waves))
 
@@ -146,6 +149,16 @@ def build(
     people = shared.draw(who, lambda: draw_people(scenario))
     follows = shared.draw(graph, lambda: draw_graph(scenario, people))
     return PopulationModel(scenario, respondent=respondent, reads=reads, people=people, graph=follows)
+
+
+def _network_figures(model: PopulationModel) -> dict[str, float]:
+    """Describe the graph that was drawn; empty where nobody follows anybody."""
+    network = model.scenario.network
+    if network.kind == "none":
+        return {}
+    mixed = network.homophily if network.kind == "follow" else ()
+    attributes = [network.attribute] if network.kind == "block" else list(mixed)
+    return summarise(model.graph, model.people, attributes)
 
 
 def identity(scenario: Scenario, engine: Engine, respondent: type[Respondent]) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from popsim.model import PopulationModel, Round
+from popsim.model import PopulationModel, Round, seen_posts, treated
+from popsim.network import NEVER
 from popsim.scenario import Scenario
 from popsim.study.ask import LEGAL, Asked
 from popsim.survey import QUANTILES, STATUSES, Questionnaire, Status, moments, quantiles
@@ -142,39 +144,56 @@ def replies_table(asked: Round, settled: Sequence[Asked]) -> pd.DataFrame:
 
 
 def assignment_table(model: PopulationModel) -> pd.DataFrame:
-    """Make the assignment: a row per respondent with group and arm."""
+    """Make the assignment: a row per respondent with group, arm, and ``shown_ITEM`` for news shown by experiment."""
+    n = len(model.people)
+    shown = {f"shown_{news.name}": treated(model.scenario, news, n) for news in model.scenario.news if news.assigned}
     return pd.DataFrame(
         {
-            "person": np.arange(len(model.people)),
+            "person": np.arange(n),
             "group": model.scenario.group,
             "arm": _coded(model.arm, list(model.arms)),
+            **shown,
         }
     )
 
 
 def heard_table(model: PopulationModel) -> pd.DataFrame:
-    """Make what was heard so far: a row per respondent and item; ``told_by`` is missing where it came directly."""
-    person, item = np.nonzero(model.state.heard_at >= 0)
-    told_by = pd.Series(model.state.told_by[person, item], dtype="Int64")
+    """Make what was heard so far: a row per respondent and item, or post of a wave that they came across.
+
+    ``told_by`` is the person it came from, missing where it came directly; the item of a post is ``post_WAVE``.
+    """
+    state, opinions, n = model.state, model.scenario.share_opinions, len(model.people)
+    person, item = np.nonzero(state.heard_at != NEVER)
     names = [news.name for news in model.scenario.news]
+    parts: list[tuple[NDArray[Any], ...]] = [(person, item, state.heard_at[person, item], state.told_by[person, item])]
+    for wave, posts in enumerate(state.posts):
+        if opinions and posts.step < model.steps:
+            reader, author = seen_posts(posts, opinions.seen, model.graph, 0, n)
+            parts.append((reader, np.full(len(reader), len(names)), np.full(len(reader), posts.step + 1), author))
+            names.append(f"post_{wave}")
+    person, item, step, told_by = (np.concatenate(column) for column in zip(*parts, strict=True))
+    teller = pd.Series(told_by, dtype="Int64")
     return pd.DataFrame(
         {
             "person": person,
             "item": _coded(item, names),
-            "step": model.state.heard_at[person, item],
-            "told_by": told_by.mask(told_by < 0),
+            "step": step.astype(np.int32),
+            "told_by": teller.mask(teller < 0),
         }
     )
 
 
 def states_table(model: PopulationModel, wave: int) -> pd.DataFrame:
-    """Make the state at a wave: a row per respondent with the number of items heard."""
+    """Make the state at a wave: a row per respondent with items heard, and mean and SD of each belief."""
+    beliefs = model.state.beliefs
     return pd.DataFrame(
         {
             "person": np.arange(len(model.people)),
             "wave": wave,
             "step": model.scenario.waves[wave],
-            "items_heard": (model.state.heard_at >= 0).sum(axis=1),
+            "items_heard": (model.state.heard_at != NEVER).sum(axis=1),
+            **{f"{name}_mean": belief.mean for name, belief in beliefs.items()},
+            **{f"{name}_sd": belief.spread for name, belief in beliefs.items()},
         }
     )
 
@@ -195,18 +214,18 @@ def failures(answers: pd.DataFrame) -> dict[str, Any]:
 
 
 def summary(answers: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
-    """Summarise readable answers by arm: mean, SD and count of numbers, and the share of each option.
+    """Summarise readable answers by arm and wave: mean, SD and count of numbers, and the share of each option.
 
     Returns:
-        Columns ``arm, question, option, mean, sd, n``; for an option ``mean`` is its share of the ``n`` answers.
+        Columns ``arm, wave, question, option, mean, sd, n``; for an option ``mean`` is its share of the ``n`` answers.
     """
-    columns = ["arm", "question", "option", "mean", "sd", "n"]
+    columns = ["arm", "wave", "question", "option", "mean", "sd", "n"]
     ok = answers[answers["status"].eq("ok")]
     rows: list[dict[str, object]] = []
-    for arm in scenario.arms:
+    for arm, wave in product(scenario.arms, range(len(scenario.waves))):
         for question in scenario.shown(arm).questions:
-            here = ok[ok["arm"].eq(arm) & ok["question"].eq(question.name)]
-            who = {"arm": arm, "question": question.name}
+            here = ok[ok["arm"].eq(arm) & ok["wave"].eq(wave) & ok["question"].eq(question.name)]
+            who = {"arm": arm, "wave": wave, "question": question.name}
             if question.kind in ("number", "scale") and len(here):
                 rows.append({**who, "mean": here["value"].mean(), "sd": here["value"].std(), "n": len(here)})
             elif question.kind in ("choice", "multiple") and len(here):

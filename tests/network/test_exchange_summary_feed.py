@@ -85,10 +85,11 @@ def test_the_tail_exponent_of_power_law_draws_is_recovered(exponent):
 
 
 @given(st.lists(st.integers(-1, 5), max_size=12), st.integers(0, 14))
-def test_the_feed_is_newest_first_and_limited(steps, limit):
-    shown = feed(np.array([steps, steps], dtype=np.int16), 1, limit)
+def test_the_feed_is_newest_then_strongest_first_and_limited(steps, limit):
+    ties = [(7 * item) % 3 / 2 for item in range(len(steps))]
+    shown = feed(steps, ties, limit)
     heard = [item for item, step in enumerate(steps) if step >= 0]
     assert len(shown) == min(limit, len(heard)) == len(set(shown) & set(heard))
-    assert all((steps[a], a) > (steps[b], b) for a, b in pairwise(shown))
+    assert all((steps[a], ties[a], a) > (steps[b], ties[b], b) for a, b in pairwise(shown))
     left_out = set(heard) - set(shown)
-    assert all((steps[a], a) > (steps[b], b) for a in shown for b in left_out)
+    assert all((steps[a], ties[a], a) > (steps[b], ties[b], b) for a in shown for b in left_out)

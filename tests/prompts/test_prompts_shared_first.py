@@ -55,7 +55,7 @@ def test_both_layouts_have_the_same_headings_slots_and_phrases(language):
     )
     said = [slots_of(layout.text + layout.with_confidence.role) for layout in (ours, card)]
     assert said[0] == said[1]
-    own = {"name", "text", "with_confidence", "without_confidence"}
+    own = {"name", "text", "with_confidence", "without_confidence", "unweighed"}
     assert ours.model_dump(exclude=own) == card.model_dump(exclude=own)
     for stance in (ours.with_confidence, ours.without_confidence):
         assert ours.not_provided in stance.instructions

@@ -89,13 +89,27 @@ class Level:
         below = np.where(low > 0, self.cdf[row, np.maximum(low, 1) - 1], 0.0)
         rank = group.rank(variable, f"{self.name}.level")
         at = look_up(self.cdf, below + rank * (self.cdf[row, high] - below), row)
+        step = np.array(self.grid.steps)[group.heaping]
+        before = group.earlier(self.name)
+        if before is not None:
+            at, step = self._remembered(before, at, step)
         if heard is not None:
             own = at + self.grid.lowest
             target = np.clip(self.grid.units(1.0) * heard.value, *window)
-            step = np.array(self.grid.steps)[group.heaping]
-            moved = np.round((own + heard.weight * (target - own)) / step).astype(np.int64) * step
+            # Rounded up or down at random, so that rounding to a step does not move the mean.
+            moved = np.floor((own + heard.weight * (target - own)) / step + group.uniform(f"{self.name}.round"))
+            moved = moved.astype(np.int64) * step
             at = np.where(heard.weight > 0, moved - self.grid.lowest, at)
         return np.clip(at, low, high)
+
+    def _remembered(self, before: Floats, at: Ints, step: Ints) -> tuple[Ints, Ints]:
+        """Let people say again what they remember to have answered, and round to what that was rounded to."""
+        known = ~np.isnan(before)
+        said = np.round(np.nan_to_num(before) * self.grid.units(1.0)).astype(np.int64)
+        steps = np.array(self.grid.steps)
+        fits = (said[:, None] % steps == 0) & (steps <= step[:, None])
+        kept = np.clip(said - self.grid.lowest, 0, self.grid.highest - self.grid.lowest)
+        return np.where(known, kept, at), np.where(known, np.where(fits, steps, steps.min()).max(axis=1), step)
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,17 @@ class Group:
         """Whether anybody has heard anything."""
         return any(facts["heard"] for facts in self.facts)
 
+    def earlier(self, name: str) -> Floats | None:
+        """Give what people answered to a question in the wave before, NaN where nothing; None where nobody has.
+
+        Args:
+            name: The question.
+        """
+        if not any(facts.get("earlier") for facts in self.facts):
+            return None
+        given = np.array([facts.get("earlier", {}).get(name, np.nan) for facts in self.facts], dtype=np.float64)
+        return None if np.isnan(given).all() else given
+
     def _coded(self, column: str, module: str, words: Sequence[str]) -> Ints:
         """Number the words of a column; -1 where a person has none or the module is off.
 
