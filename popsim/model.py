@@ -35,6 +35,7 @@ from popsim.survey import (
     reply_grammar,
     reply_schema,
     spellings,
+    versions,
 )
 
 _BYTES, _LOOSE = 3, 256
@@ -125,6 +126,9 @@ class PopulationModel(mesa.Model):
         self.arm = assign_arms(scenario)
         self.arms = tuple(scenario.arms)
         self.questionnaires = tuple(scenario.shown(arm) for arm in self.arms)
+        shown = [versions(questionnaire) for questionnaire in self.questionnaires]
+        self.versions = tuple(version for of_arm in shown for version in of_arm)
+        self.version = self.arm * len(shown[0]) + assign_versions(scenario, self.arm, len(shown[0]))
         self.words = Words(scenario.population, scenario.questionnaire.language, self.people)
         self.items = tuple(item.model_dump() for item in scenario.news)
         n, k = len(self.people), len(self.items)
@@ -185,15 +189,15 @@ class Round(Sequence[Prompt]):
         self.model, self.wave, self.number = model, wave, number
         self.person = np.repeat(np.arange(len(model.people)), scenario.draws)
         self.draw = np.tile(np.arange(scenario.draws), len(model.people))
-        self.arm = model.arm[self.person]
+        self.arm, self.version = model.arm[self.person], model.version[self.person]
         self._seeds = self._seed(slice(None), 0)
-        self._questions = tuple(shown.questions for shown in model.questionnaires)
+        self._questions = tuple(shown.questions for shown in model.versions)
         self._forms = tuple(_form(scenario, questions) for questions in self._questions)
-        self._readouts = tuple(_readout(scenario, shown) for shown in model.questionnaires)
+        self._readouts = tuple(_readout(scenario, shown) for shown in model.versions)
         self._modules = scenario.modules.on
         self._prepared = _prepare(model) if model.reads == "text" else ()
         self._vignettes = tuple(
-            tuple(vignette.model_dump() for vignette in shown.vignettes) for shown in model.questionnaires
+            tuple(vignette.model_dump() for vignette in shown.vignettes) for shown in model.versions
         )
 
     def __len__(self) -> int:
@@ -219,14 +223,14 @@ class Round(Sequence[Prompt]):
     def prompt(self, i: int, attempt: int = 0) -> Prompt:
         """Render one prompt; a further attempt has the same text and another seed."""
         scenario, respondent = self.model.scenario, self.model.respondents[self.person[i]]
-        arm = int(self.arm[i])
+        version = int(self.version[i])
         heard = respondent.heard() if self.model.items and "social" in self._modules else ()
         seed = self.seed(i, attempt)
         if self.model.reads == "text":
             words = respondent.words()
-            text = self._prepared[arm].render(words, respondent.persona(), heard)
-            sampling, shape = self._forms[arm]
-            adapter, readout = scenario.engine.adapter, self._readouts[arm]
+            text = self._prepared[version].render(words, respondent.persona(), heard)
+            sampling, shape = self._forms[version]
+            adapter, readout = scenario.engine.adapter, self._readouts[version]
             return Prompt((("user", text),), sampling, seed, shape=shape, adapter=adapter, readout=readout)
         facts = {
             "person": respondent.person,
@@ -235,8 +239,8 @@ class Round(Sequence[Prompt]):
             "language": scenario.questionnaire.language,
             "reasoning": scenario.prompt.reasoning,
             "heard": heard,
-            "arm": self.model.arms[arm],
-            "vignettes": self._vignettes[arm],
+            "arm": self.model.arms[self.arm[i]],
+            "vignettes": self._vignettes[version],
         }
         return Prompt((), seed=seed, facts=facts)
 
@@ -256,7 +260,7 @@ class Round(Sequence[Prompt]):
 
     def read(self, i: int, reply: Reply) -> Reading:
         """Read the reply to a prompt."""
-        questions, kind = self._questions[self.arm[i]], self.model.scenario.readout.kind
+        questions, kind = self._questions[self.version[i]], self.model.scenario.readout.kind
         if kind != "generate":
             return read_readout(reply.text, measured_questions(questions, kind), finish=reply.finish)
         return read_reply(
@@ -320,6 +324,27 @@ def assign_arms(scenario: Scenario) -> NDArray[np.int64]:
     return np.asarray(rng.permutation(arms), dtype=np.int64)
 
 
+def assign_versions(scenario: Scenario, arm: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Assign the versions of a questionnaire at random, within each arm to as equal numbers as whole people allow.
+
+    Args:
+        scenario: Whose random stream is used.
+        arm: (n,) the arm of each respondent.
+        count: How many versions there are in an arm.
+
+    Example:
+        >>> from popsim.scenario import load_scenario
+        >>> sorted(assign_versions(load_scenario("oil_price_fall"), np.array([0, 0, 1, 1]), 2).tolist())
+        [0, 0, 1, 1]
+    """
+    rng = scenario.rng("versions")
+    version = np.zeros(len(arm), dtype=np.int64)
+    for one in range(len(scenario.arms)):
+        people = rng.permutation(np.flatnonzero(arm == one))
+        version[people] = (np.arange(len(people)) + rng.integers(count)) % count
+    return version
+
+
 def _form(scenario: Scenario, questions: Sequence[Question]) -> tuple[Sampling, Shape | None]:
     """Work out how long a reply may be, and the form that it is held to where the scenario asks for that."""
     reasoning = scenario.prompt.reasoning
@@ -352,7 +377,7 @@ def _readout(scenario: Scenario, shown: Questionnaire) -> Readout | None:
 
 
 def _prepare(model: PopulationModel) -> tuple[Prepared, ...]:
-    """Prepare the part of the prompt that all respondents of an arm share, for each arm."""
+    """Prepare the part of the prompt that all who get one version of the questionnaire share, for each version."""
     scenario = model.scenario
     settings, language = scenario.prompt, scenario.questionnaire.language
     layout = load_layout(settings.layout, language)
@@ -370,5 +395,5 @@ def _prepare(model: PopulationModel) -> tuple[Prepared, ...]:
             reasoning=settings.reasoning,
             letters=scenario.readout.kind == "choice",
         )
-        for shown in model.questionnaires
+        for shown in model.versions
     )

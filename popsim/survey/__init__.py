@@ -32,6 +32,7 @@ from popsim.survey.readout import (
     measured_questions,
     spellings,
 )
+from popsim.survey.versions import versions
 
 __all__ = [
     "FAILURES",
@@ -72,4 +73,5 @@ __all__ = [
     "reply_schema",
     "set_arm",
     "spellings",
+    "versions",
 ]
