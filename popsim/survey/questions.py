@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -35,13 +36,22 @@ class Reference(Frozen):
     """Standard deviation between respondents, in the question's unit."""
     shares: dict[str, float] = {}
     """Share of respondents per option; they are scaled to sum to 1 for a choice."""
+    means: dict[Annotated[float, Field(gt=0, lt=1)], float] = {}
+    """Of a density question: share of respondents -> the value that the means of so many's own densities lie below."""
+    iqr: float | None = Field(default=None, gt=0)
+    """Of a density question: the median over respondents of their own density's interquartile range."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "Reference":
         if (self.mean is None) != (self.sd is None):
             raise ValueError("mean and sd go together")
-        if self.mean is None and not self.shares:
-            raise ValueError("give mean and sd, or shares")
+        if bool(self.means) != (self.iqr is not None):
+            raise ValueError("means and iqr go together")
+        if self.mean is None and not self.shares and not self.means:
+            raise ValueError("give mean and sd, or shares, or means and iqr")
+        points = sorted(self.means.items())
+        if len(points) == 1 or any(low[1] >= high[1] for low, high in pairwise(points)):
+            raise ValueError("means: give at least two values, which rise with the shares")
         if any(share < 0 for share in self.shares.values()):
             raise ValueError("shares cannot be negative")
         return self
@@ -179,6 +189,8 @@ class DensityQuestion(_Asked):
     def _ordered(self) -> "DensityQuestion":
         labels = [b.label for b in self.bins]
         _refuse_twins("bin label", labels)
+        if self.reference and self.reference.means and any(b.low is None and b.high is None for b in self.bins):
+            raise ValueError("reference.means need bins with limits")
         unknown = set(self.reference.shares) - set(labels) if self.reference else set()
         if unknown:
             raise ValueError(f"reference.shares names {sorted(unknown)}, which is not among the bins")
