@@ -162,11 +162,7 @@ class Questionnaire(Frozen):
 
     def of_group(self, group: str) -> "Questionnaire":
         """Give the questionnaire with the human answers of one group of respondents."""
-        vignettes = (
-            one.model_copy(update={"reference": one.references.get(group, one.reference), "references": {}})
-            for one in self.vignettes
-        )
-        return self.model_copy(update={"vignettes": tuple(vignettes)})
+        return self.model_copy(update={"vignettes": tuple(_of_group(vignette, group) for vignette in self.vignettes)})
 
     @model_validator(mode="after")
     def _distinct(self) -> "Questionnaire":
@@ -285,6 +281,18 @@ def set_arm(questionnaire: Questionnaire, arm: str, parameters: Mapping[str, Par
         vignettes.append({**filled, "parameters": values})
     where = f"questionnaire {questionnaire.name}, arm {arm}"
     return validate(Questionnaire, {**questionnaire.model_dump(), "vignettes": vignettes}, where, SurveyError)
+
+
+def _of_group(vignette: Vignette, group: str) -> Vignette:
+    pages = []
+    for page in vignette.pages:
+        questions = (one.model_copy(update=_reference(one, group)) for one in page.questions)
+        pages.append(page.model_copy(update={"questions": tuple(questions)}))
+    return vignette.model_copy(update={"pages": tuple(pages), **_reference(vignette, group)})
+
+
+def _reference(asked: Vignette | Question, group: str) -> dict[str, Any]:
+    return {"reference": asked.references.get(group, asked.reference), "references": {}}
 
 
 def _not_used(key: str, known: Iterable[str]) -> str:

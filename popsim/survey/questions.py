@@ -74,11 +74,19 @@ class _Asked(Frozen):
     """The words of a legal refusal, where the question has one."""
     reference: Reference | None = None
     """Human moments, for the baseline engine."""
+    references: dict[Name, Reference] = {}
+    """The same for a group of respondents that answered otherwise, by the scenario's ``group``."""
 
     @property
     def json_key(self) -> str:
         """The key of the answer in the JSON object."""
         return self.key or self.name
+
+    @property
+    def named_shares(self) -> set[str]:
+        """What the human moments give shares of."""
+        given = (self.reference, *self.references.values())
+        return {option for one in given if one for option in one.shares}
 
     @model_validator(mode="after")
     def _words(self) -> "_Asked":
@@ -120,7 +128,7 @@ class _Options(_Asked):
     @model_validator(mode="after")
     def _distinct(self) -> "_Options":
         _refuse_twins("option", (*self.options, self.dont_know, self.refusal))
-        unknown = set(self.reference.shares) - set(self.options) if self.reference else set()
+        unknown = self.named_shares - set(self.options)
         if unknown:
             raise ValueError(f"reference.shares names {sorted(unknown)}, which is not among the options")
         return self
@@ -189,9 +197,9 @@ class DensityQuestion(_Asked):
     def _ordered(self) -> "DensityQuestion":
         labels = [b.label for b in self.bins]
         _refuse_twins("bin label", labels)
-        if self.reference and self.reference.means and any(b.low is None and b.high is None for b in self.bins):
+        if self.reference and self.reference.means and any(b.high is None for b in self.bins[:-1]):
             raise ValueError("reference.means need bins with limits")
-        unknown = set(self.reference.shares) - set(labels) if self.reference else set()
+        unknown = self.named_shares - set(labels)
         if unknown:
             raise ValueError(f"reference.shares names {sorted(unknown)}, which is not among the bins")
         for left, right in zip(self.bins, self.bins[1:], strict=False):
