@@ -1,7 +1,7 @@
 """Probabilities of bins turned into a mean, a median and an interquartile range for each respondent.
 
-The fit is that of Engelberg, Manski and Williams (2009), which the Survey of Consumer Expectations (SCE) uses as well: a
-generalised beta distribution where three bins or more are used, an isosceles triangle where one bin is, or two beside
+The fit is that of Engelberg, Manski and Williams (2009), which the Survey of Consumer Expectations (SCE) uses as well:
+a generalised beta distribution where three bins or more are used, an isosceles triangle where one bin is, or two beside
 each other. The national figure of the SCE is the weighted median over respondents.
 """
 

@@ -215,9 +215,7 @@ def _included(data: dict[str, Any], path: Path) -> dict[str, Any]:
     """Put the vignettes of other questionnaires into one."""
     included = data.pop("include")
     if not isinstance(included, dict) or "vignettes" in data:
-        raise SurveyError(
-            f"{path}: include: needs names of questionnaires with a title each, no vignettes beside it"
-        )
+        raise SurveyError(f"{path}: include: needs names of questionnaires with a title each, no vignettes beside it")
     vignettes = []
     for name, title in included.items():
         part = load_questionnaire(name, path.parent)
