@@ -193,13 +193,13 @@ def compare(*runs: Run) -> pd.DataFrame:
                 f"{one.path}: was read out by {kind}, so its answers are means, whose spread is not that of answers; "
                 "use distributions.parquet"
             )
-        if one.scenario.group != runs[0].scenario.group:
-            raise RunError(f"{one.path}: asks {one.scenario.group}, {runs[0].path} asks {runs[0].scenario.group}")
         difference = first_difference(
             runs[0].scenario.questionnaire.model_dump(), one.scenario.questionnaire.model_dump()
         )
         if difference:
             raise RunError(f"{one.path}: has another questionnaire than {runs[0].path}: {difference[0]} differs")
+        if one.scenario.group != runs[0].scenario.group:
+            raise RunError(f"{one.path}: asks {one.scenario.group}, {runs[0].path} asks {runs[0].scenario.group}")
     answers = pd.concat([one.answers.assign(replicate=k) for k, one in enumerate(runs)], ignore_index=True)
     first = runs[0].scenario
     return compare_with_reference(answers, first.questionnaire.of_group(first.group))
