@@ -27,6 +27,7 @@ from popsim.survey import (
     Question,
     Questionnaire,
     Reading,
+    assign_versions,
     longest_reply,
     measured_changes,
     measured_questions,
@@ -128,7 +129,7 @@ class PopulationModel(mesa.Model):
         self.questionnaires = tuple(scenario.shown(arm) for arm in self.arms)
         shown = [versions(questionnaire) for questionnaire in self.questionnaires]
         self.versions = tuple(version for of_arm in shown for version in of_arm)
-        self.version = self.arm * len(shown[0]) + assign_versions(scenario, self.arm, len(shown[0]))
+        self.version = self.arm * len(shown[0]) + assign_versions(scenario.rng("versions"), self.arm, len(shown[0]))
         self.words = Words(scenario.population, scenario.questionnaire.language, self.people)
         self.items = tuple(item.model_dump() for item in scenario.news)
         n, k = len(self.people), len(self.items)
@@ -239,6 +240,7 @@ class Round(Sequence[Prompt]):
             "language": scenario.questionnaire.language,
             "reasoning": scenario.prompt.reasoning,
             "heard": heard,
+            "group": scenario.group,
             "arm": self.model.arms[self.arm[i]],
             "vignettes": self._vignettes[version],
         }
@@ -322,27 +324,6 @@ def assign_arms(scenario: Scenario) -> NDArray[np.int64]:
     places = (np.arange(scenario.size) + rng.random()) / scenario.size
     arms = np.searchsorted(edges[:-1], places, side="right")
     return np.asarray(rng.permutation(arms), dtype=np.int64)
-
-
-def assign_versions(scenario: Scenario, arm: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Assign the versions of a questionnaire at random, within each arm to as equal numbers as whole people allow.
-
-    Args:
-        scenario: Whose random stream is used.
-        arm: (n,) the arm of each respondent.
-        count: How many versions there are in an arm.
-
-    Example:
-        >>> from popsim.scenario import load_scenario
-        >>> sorted(assign_versions(load_scenario("oil_price_fall"), np.array([0, 0, 1, 1]), 2).tolist())
-        [0, 0, 1, 1]
-    """
-    rng = scenario.rng("versions")
-    version = np.zeros(len(arm), dtype=np.int64)
-    for one in range(len(scenario.arms)):
-        people = rng.permutation(np.flatnonzero(arm == one))
-        version[people] = (np.arange(len(people)) + rng.integers(count)) % count
-    return version
 
 
 def _form(scenario: Scenario, questions: Sequence[Question]) -> tuple[Sampling, Shape | None]:

@@ -141,12 +141,16 @@ def replies_table(asked: Round, settled: Sequence[Asked]) -> pd.DataFrame:
 
 
 def assignment_table(model: PopulationModel) -> pd.DataFrame:
-    """Make the assignment: a row per respondent with group and arm."""
+    """Make the assignment: a row per respondent with group, arm, and the vignettes that are shown, in their order."""
+    shown = [" ".join(vignette.name for vignette in version.vignettes) for version in model.versions]
+    names = list(dict.fromkeys(shown))
+    codes = np.array([names.index(name) for name in shown])
     return pd.DataFrame(
         {
             "person": np.arange(len(model.people)),
             "group": model.scenario.group,
             "arm": _coded(model.arm, list(model.arms)),
+            "vignettes": _coded(codes[model.version], names),
         }
     )
 

@@ -32,7 +32,7 @@ from popsim.survey.readout import (
     measured_questions,
     spellings,
 )
-from popsim.survey.versions import versions
+from popsim.survey.versions import assign_versions, versions
 
 __all__ = [
     "FAILURES",
@@ -57,6 +57,7 @@ __all__ = [
     "TextQuestion",
     "Vignette",
     "VignetteReference",
+    "assign_versions",
     "check_readout",
     "lettered",
     "load_questionnaire",

@@ -36,7 +36,7 @@ def test_experts_answer_by_their_own_figures(tmp_path):
 
 
 def test_densities_are_spread_over_people_as_published(tmp_path):
-    scenario = popsim.load_scenario("inflation_density", {"size": 1500, "engine": "baseline"})
+    scenario = popsim.load_scenario("inflation_probabilities", {"size": 1500, "engine": "baseline"})
     run = popsim.run(scenario, tmp_path / "run")
     assert run.manifest["uncalibrated"] == []
     table = density_table(run.distributions, scenario.questionnaire.questions[0])
@@ -50,7 +50,7 @@ def test_densities_are_spread_over_people_as_published(tmp_path):
 
 
 def test_channels_are_ticked_as_often_as_published_by_each_group(tmp_path):
-    for name in ("oil_price_2025", "oil_price_2025_experts"):
+    for name in ("oil_price_2025_households", "oil_price_2025_experts"):
         scenario = popsim.load_scenario(name, {"size": 4000, "engine": "baseline"})
         run = popsim.run(scenario, tmp_path / name)
         for question in scenario.shown("rise").questions:

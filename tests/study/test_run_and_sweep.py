@@ -23,7 +23,7 @@ COLUMNS = {
     "first_status prompt_sha",
     "heard": "person item step told_by",
     "states": "person wave step items_heard",
-    "assignment": "person group arm",
+    "assignment": "person group arm vignettes",
 }
 TABLES = [*COLUMNS, "people"]
 

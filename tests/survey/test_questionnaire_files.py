@@ -41,7 +41,7 @@ def test_a_wording_changes_every_sentence_and_nothing_else(name, arm):
 
 
 def test_all_four_vignettes_ask_the_same_two_outcomes_of_households_and_experts():
-    asked = load_questionnaire("macro_vignettes")
+    asked = load_questionnaire("four_vignettes")
     assert tuple(vignette.name for vignette in asked.vignettes) == FOUR
     assert len({question.json_key for question in asked.questions}) == len(asked.questions) == 20
     for vignette in asked.vignettes:
@@ -57,7 +57,7 @@ def test_all_four_vignettes_ask_the_same_two_outcomes_of_households_and_experts(
 
 
 def test_published_means_agree_with_the_published_sign_pattern_of_experts():
-    asked = load_questionnaire("macro_vignettes").of_group("experts")
+    asked = load_questionnaire("four_vignettes").of_group("experts")
     signs = {
         vignette.name: [
             [round(math.copysign(1, change.arms[arm].mean)) for arm in ("fall", "rise")]
@@ -85,7 +85,7 @@ def test_a_group_without_figures_of_its_own_has_the_general_ones():
 
 
 def test_versions_show_two_of_four_in_every_order_and_keep_the_open_question_last():
-    asked = load_questionnaire("macro_vignettes")
+    asked = load_questionnaire("four_vignettes")
     found = versions(asked)
     orders = [tuple(vignette.name for vignette in version.vignettes) for version in found]
     assert len(found) == len({version.model_dump_json() for version in found}) == 4 * 3 * 2
@@ -100,7 +100,7 @@ def test_versions_show_two_of_four_in_every_order_and_keep_the_open_question_las
 
 
 def test_subsets_without_shuffling_keep_the_order_of_the_file():
-    asked = load_questionnaire("macro_vignettes").model_copy(update={"show": 3, "shuffle": ()})
+    asked = load_questionnaire("four_vignettes").model_copy(update={"show": 3, "shuffle": ()})
     orders = [tuple(FOUR.index(vignette.name) for vignette in version.vignettes) for version in versions(asked)]
     assert orders == [(0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3)]
 
