@@ -75,6 +75,7 @@ CASES = {
     "federal_funds_rate_rise": ("federal_funds_rate", "rise", {"reasoning": False}, SAME, BOB, ()),
     "income_tax_fall": ("income_tax", "fall", {"reasoning": False}, SAME, BOB, ()),
     "oil_2025_rise": ("oil_price_2025", "rise", {"reasoning": False}, SAME, BOB, ()),
+    "inflation_information": ("inflation_information", "target", {"reasoning": False}, SAME, CEM, ()),
     "inflation_density": ("inflation_density", "only", {"reasoning": False}, SAME, CEM, ()),
     "learning_platform_letters": ("learning_platform", "only", {"reasoning": False, "letters": True}, {}, LIN, ()),
 }
