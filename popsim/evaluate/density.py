@@ -51,7 +51,7 @@ def fit_density(bins: tuple[Ends, ...], shares: tuple[float, ...], reach: float 
         >>> fit_density(((0, 2), (2, 4), (4, 6)), (0, 100, 0)).mean
         3.0
         >>> [round(x, 2) for x in fit_density(((0, 2), (2, 4), (4, 6)), (25, 50, 25))]
-        [3.0, 3.0, 1.82]
+        [3.0, 3.0, 2.0]
     """
     p = np.asarray(shares, dtype=np.float64)
     if len(bins) != len(p) or len(p) < 2 or not (p >= 0).all() or not p.sum() > 0:
