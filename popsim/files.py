@@ -90,6 +90,71 @@ def read_yaml(path: Path, error: type[PopsimError]) -> dict[str, Any]:
     return data
 
 
+def read_based(path: Path, shelf: Shelf, error: type[PopsimError]) -> dict[str, Any]:
+    """Read a YAML mapping and, where it says ``based_on``, what it leaves out from the file that it names.
+
+    Args:
+        path: The file.
+        shelf: Where a shipped file that it is based on lives.
+        error: What to raise.
+
+    Raises:
+        PopsimError: Of the kind asked for: a file cannot be read, or files are based on each other in a circle.
+    """
+    chain = [path]
+    layers = [read_yaml(path, error)]
+    while isinstance(layers[-1].get("based_on"), str):
+        chain.append(find_file(layers[-1].pop("based_on"), shelf, error, chain[-1].parent))
+        if chain[-1] in chain[:-1]:
+            raise error(f"{path}: based_on goes in a circle: {', '.join(one.name for one in chain)}")
+        layers.append(read_yaml(chain[-1], error))
+    whole = layers.pop()
+    for at, changes in zip(reversed(chain[:-1]), reversed(layers), strict=True):
+        try:
+            whole = merge(whole, changes)
+        except ValueError as problem:
+            raise error(f"{at}: {problem}") from None
+    return whole
+
+
+def merge(base: Any, changes: Any, path: str = "") -> Any:
+    """Lay changes over plain data: mappings are merged key by key, anything else is replaced, and null takes a key out.
+
+    A mapping that is laid over a list says which items change, by position or by the item's ``name``.
+
+    Args:
+        base: The plain data below.
+        changes: What is laid over it.
+        path: Where both stand, for the message.
+
+    Raises:
+        ValueError: A list has no item of that position or name.
+
+    Example:
+        >>> merge({"a": 1, "b": [{"name": "x", "n": 2}]}, {"a": None, "b": {"x": {"n": 3}}})
+        {'b': [{'name': 'x', 'n': 3}]}
+    """
+    if isinstance(base, dict) and isinstance(changes, dict):
+        whole = dict(base)
+        for key, value in changes.items():
+            if value is None:
+                whole.pop(key, None)
+            else:
+                whole[key] = merge(base[key], value, f"{path}{key}.") if key in base else value
+        return whole
+    if isinstance(base, list) and isinstance(changes, dict):
+        items = list(base)
+        names = {one["name"]: i for i, one in enumerate(base) if isinstance(one, dict) and "name" in one}
+        for key, value in changes.items():
+            at = names.get(key, key)
+            if not isinstance(at, int) or not 0 <= at < len(base):
+                allowed = [*names] or [f"0 to {len(base) - 1}"]
+                raise ValueError(f"{path}{key}: the file below has no such item; allowed: {', '.join(allowed)}")
+            items[at] = merge(base[at], value, f"{path}{key}.")
+        return items
+    return changes
+
+
 def validate(model: type[ModelT], data: dict[str, Any], where: str, error: type[PopsimError]) -> ModelT:
     """Check plain data against a model and say in one line what is wrong.
 

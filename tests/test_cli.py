@@ -171,10 +171,13 @@ def test_show_prints_prompts_of_one_arm(call):
 
 
 def test_check_reads_every_kind(call):
-    status, out, _ = call("check", "oil_price_fall", "oil_price", "us_adults_2018", study(sweep={"seed": [1, 2]}))
+    files = ("oil_price_fall", "oil_price", "us_adults_2018", "four_vignettes", "aprw_households_2019")
+    status, out, _ = call("check", *files, study(sweep={"seed": [1, 2]}))
     assert status == 0
     assert "scenario, 2 points, good" in out
-    assert "questionnaire, 5 questions, good" in out
+    assert "oil_price: questionnaire, 5 questions, good" in out
+    assert "four_vignettes: questionnaire, 20 questions, good" in out
+    assert "aprw_households_2019: population, good" in out
 
 
 def test_people_writes_and_reports_every_margin(call):

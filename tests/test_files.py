@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError, model_validator
 
 from popsim.errors import PopulationError, SurveyError
-from popsim.files import Frozen, describe, find_file, read_yaml, shipped, validate, write_whole
+from popsim.files import (
+    Frozen,
+    describe,
+    find_file,
+    merge,
+    read_based,
+    read_yaml,
+    shipped,
+    validate,
+    write_whole,
+)
 
 
 class Circle(Frozen):
@@ -227,3 +237,28 @@ def test_a_failed_write_leaves_the_old_file(problem, tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == before
         target.write_text("old")
     assert target.read_text() == "old"
+
+
+plain_data = st.recursive(
+    st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), plain_data, max_size=4))
+def test_merging_nothing_or_the_same_changes_nothing(data):
+    assert merge(data, {}) == data
+    assert merge(data, data) == data
+    assert merge(data, dict.fromkeys(data)) == {}
+
+
+def test_a_file_says_only_what_differs_from_the_one_it_is_based_on(tmp_path):
+    (tmp_path / "a.yaml").write_text("{x: 1, items: [{name: one, n: 1}, {name: two, n: 2}], gone: 3}", "utf-8")
+    (tmp_path / "b.yaml").write_text("{based_on: a.yaml, items: {two: {n: 5}}, gone: null, y: 2}", "utf-8")
+    (tmp_path / "c.yaml").write_text("{based_on: b.yaml, items: {0: {n: 7}}}", "utf-8")
+    whole = read_based(tmp_path / "c.yaml", "populations", SurveyError)
+    assert whole == {"x": 1, "items": [{"name": "one", "n": 7}, {"name": "two", "n": 5}], "y": 2}
+    (tmp_path / "d.yaml").write_text("{based_on: c.yaml, items: {three: {n: 5}}}", "utf-8")
+    with pytest.raises(SurveyError, match=r"d\.yaml: items\.three: .*allowed: one, two"):
+        read_based(tmp_path / "d.yaml", "populations", SurveyError)

@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import popsim
 from popsim.cli import app
+from popsim.cli.inputs import SHELVES
 from popsim.engines import ENGINES
 from popsim.files import shipped
 from popsim.population import load_population
@@ -71,6 +72,11 @@ def test_imports_point_downward():
 def test_every_part_has_a_floor():
     parts = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert parts - {"__init__"} <= {part for names in FLOORS.values() for part in names}
+
+
+def test_no_name_is_shipped_twice():
+    names = [name for shelf in SHELVES for name in shipped(shelf)]
+    assert sorted(set(names)) == sorted(names)
 
 
 @pytest.mark.parametrize("name", shipped("scenarios"))

@@ -105,12 +105,12 @@ def _check(name: str) -> str:
             small = point.scenario.model_copy(update={"size": min(point.scenario.size, 20)})
             _ = next(PopulationModel(small).waves())[0]
         return f"scenario, {len(points)} point{'s' if len(points) > 1 else ''}, good"
-    if "vignettes" in data:
+    if "vignettes" in data or "include" in data:
         questionnaire = load_questionnaire(name)
         for arm in {arm for vignette in questionnaire.vignettes for arm in vignette.arms} or {"all"}:
             set_arm(questionnaire, arm)
         return f"questionnaire, {len(questionnaire.questions)} questions, good"
-    if "attributes" in data or "from_table" in data or "margins" in data:
+    if {"attributes", "from_table", "steps"} & set(data):
         load_population(name)
         return "population, good"
     if "spec" in data:

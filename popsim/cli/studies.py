@@ -213,5 +213,5 @@ def _print_run(done: Any) -> None:
         f"{manifest['seconds']:.1f} s"
     )
     print_notices(manifest, done.path)
-    if any(vignette.reference for vignette in done.scenario.questionnaire.vignettes):
+    if any(vignette.reference or vignette.references for vignette in done.scenario.questionnaire.vignettes):
         out.print(f"Beside the published human figures: popsim compare {done.path}")

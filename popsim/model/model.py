@@ -21,7 +21,7 @@ from popsim.population import Words
 from popsim.prompts import load_layout
 from popsim.scenario import Scenario
 from popsim.slots import fill
-from popsim.survey import Reading
+from popsim.survey import Reading, assign_versions, versions
 
 Readings = Sequence[Reading]
 
@@ -93,6 +93,9 @@ class PopulationModel(mesa.Model):
         self.arm = assign_arms(scenario)
         self.arms = tuple(scenario.arms)
         self.questionnaires = tuple(scenario.shown(arm) for arm in self.arms)
+        shown = [versions(questionnaire) for questionnaire in self.questionnaires]
+        self.versions = tuple(version for of_arm in shown for version in of_arm)
+        self.version = self.arm * len(shown[0]) + assign_versions(scenario.rng("versions"), self.arm, len(shown[0]))
         self.words = Words(scenario.population, scenario.questionnaire.language, self.people)
         self.items, self._passed_on, self._post = _told(scenario)
         self.state = start_state(scenario, self.people)

@@ -43,15 +43,15 @@ class Round(Sequence[Prompt]):
         self.model, self.wave, self.number = model, wave, number
         self.person = np.repeat(np.arange(len(model.people)), scenario.draws)
         self.draw = np.tile(np.arange(scenario.draws), len(model.people))
-        self.arm = model.arm[self.person]
+        self.arm, self.version = model.arm[self.person], model.version[self.person]
         self._seeds = self._seed(slice(None), 0)
-        self._questions = tuple(shown.questions for shown in model.questionnaires)
+        self._questions = tuple(shown.questions for shown in model.versions)
         self._forms = tuple(_form(scenario, questions) for questions in self._questions)
-        self._readouts = tuple(_readout(scenario, shown) for shown in model.questionnaires)
+        self._readouts = tuple(_readout(scenario, shown) for shown in model.versions)
         self._modules = scenario.modules.on
         self._prepared = _prepare(model) if model.reads == "text" else ()
         self._vignettes = tuple(
-            tuple(vignette.model_dump() for vignette in shown.vignettes) for shown in model.questionnaires
+            tuple(vignette.model_dump() for vignette in shown.vignettes) for shown in model.versions
         )
 
     def __len__(self) -> int:
@@ -77,15 +77,15 @@ class Round(Sequence[Prompt]):
     def prompt(self, i: int, attempt: int = 0) -> Prompt:
         """Render one prompt; a further attempt has the same text and another seed."""
         scenario, respondent = self.model.scenario, self.model.respondents[self.person[i]]
-        arm = int(self.arm[i])
+        version = int(self.version[i])
         heard = respondent.heard() if "social" in self._modules else ()
         earlier = self._earlier(i) if scenario.remember and "priors" in self._modules else {}
         seed = self.seed(i, attempt)
         if self.model.reads == "text":
             words = respondent.words()
-            text = self._prepared[arm].render(words, respondent.persona(), heard, self._told(arm, earlier))
-            sampling, shape = self._forms[arm]
-            adapter, readout = scenario.engine.adapter, self._readouts[arm]
+            text = self._prepared[version].render(words, respondent.persona(), heard, self._told(version, earlier))
+            sampling, shape = self._forms[version]
+            adapter, readout = scenario.engine.adapter, self._readouts[version]
             return Prompt((("user", text),), sampling, seed, shape=shape, adapter=adapter, readout=readout)
         facts = {
             "person": respondent.person,
@@ -95,8 +95,9 @@ class Round(Sequence[Prompt]):
             "reasoning": scenario.prompt.reasoning,
             "heard": heard,
             "earlier": earlier,
-            "arm": self.model.arms[arm],
-            "vignettes": self._vignettes[arm],
+            "group": scenario.group,
+            "arm": self.model.arms[self.arm[i]],
+            "vignettes": self._vignettes[version],
         }
         return Prompt((), seed=seed, facts=facts)
 
@@ -107,9 +108,9 @@ class Round(Sequence[Prompt]):
         rows = self.model.readings[self.wave - 1][i].answers
         return {row.question: row.value for row in rows if row.status == "ok" and row.value == row.value}
 
-    def _told(self, arm: int, earlier: Mapping[str, float]) -> dict[str, str]:
+    def _told(self, version: int, earlier: Mapping[str, float]) -> dict[str, str]:
         """Write earlier answers as a prompt tells them, by the words before each blank."""
-        questions = {question.name: question for question in self._questions[arm]}
+        questions = {question.name: question for question in self._questions[version]}
         told = {}
         for name, value in earlier.items():
             question = questions[name]
@@ -135,7 +136,7 @@ class Round(Sequence[Prompt]):
 
     def read(self, i: int, reply: Reply) -> Reading:
         """Read the reply to a prompt."""
-        questions, kind = self._questions[self.arm[i]], self.model.scenario.readout.kind
+        questions, kind = self._questions[self.version[i]], self.model.scenario.readout.kind
         if kind != "generate":
             return read_readout(reply.text, measured_questions(questions, kind), finish=reply.finish)
         return read_reply(
@@ -179,7 +180,7 @@ def _readout(scenario: Scenario, shown: Questionnaire) -> Readout | None:
 
 
 def _prepare(model: "PopulationModel") -> tuple[Prepared, ...]:
-    """Prepare the part of the prompt that all respondents of an arm share, for each arm."""
+    """Prepare the part of the prompt that all who get one version of the questionnaire share, for each version."""
     scenario = model.scenario
     settings, language = scenario.prompt, scenario.questionnaire.language
     layout = load_layout(settings.layout, language)
@@ -198,5 +199,5 @@ def _prepare(model: "PopulationModel") -> tuple[Prepared, ...]:
             weighing=settings.weighing,
             letters=scenario.readout.kind == "choice",
         )
-        for shown in model.questionnaires
+        for shown in model.versions
     )

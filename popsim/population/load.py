@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from popsim.errors import PopulationError
-from popsim.files import find_file, read_yaml, validate
+from popsim.files import find_file, read_based, validate
 from popsim.population.fit import fit_population
 from popsim.population.respondents import bind_table
 from popsim.population.spec import PopulationSpec
@@ -24,7 +24,7 @@ def load_population(name: str | Path, beside: Path | None = None) -> PopulationS
         'adults'
     """
     path = find_file(str(name), "populations", PopulationError, beside)
-    spec = validate(PopulationSpec, read_yaml(path, PopulationError), str(path), PopulationError)
+    spec = validate(PopulationSpec, read_based(path, "populations", PopulationError), str(path), PopulationError)
     if spec.from_table:
         return bind_table(spec, path)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from popsim.errors import ScenarioError
-from popsim.files import Frozen, read_yaml, validate
+from popsim.files import Frozen, merge, read_yaml, validate
 from popsim.slots import did_you_mean, slots_of, unknown_slot
 from popsim.survey.questions import Text
 
@@ -146,7 +146,7 @@ def load_layout(layout: str = "survey_v1", language: str = "en") -> Layout:
     path = files[f"{layout}.{language}"]
     data = read_yaml(path, ScenarioError)
     if "based_on" in data:
-        data = read_yaml(files[f"{data.pop('based_on')}.{language}"], ScenarioError) | data
+        data = merge(read_yaml(files[f"{data.pop('based_on')}.{language}"], ScenarioError), data)
     return validate(Layout, data, str(path), ScenarioError)
 
 

@@ -232,7 +232,7 @@ class Scenario(Frozen):
 
     def shown(self, arm: str) -> Questionnaire:
         """Give the questionnaire as one arm sees it."""
-        return set_arm(self.questionnaire, arm, self.arms[arm].parameters)
+        return set_arm(self.questionnaire.of_group(self.group), arm, self.arms[arm].parameters)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Make the random generator of one purpose, for example ``"network"``."""

@@ -48,14 +48,14 @@ ProgressCallback = Callable[[Progress], None]
 
 
 class Pooled(Sequence[Prompt]):
-    """The prompts of several rounds as one sequence, rendered when asked for; within a round arm by arm.
+    """The prompts of several rounds as one sequence, rendered when asked for; within a round version by version.
 
-    Prompts of one arm begin alike, so an engine's prefix cache still holds what they share when the next one comes.
+    Prompts of one version begin alike, so an engine's prefix cache still holds what they share when the next one comes.
     """
 
     def __init__(self, rounds: Sequence[Round]) -> None:
         self.rounds = rounds
-        self._orders = [np.argsort(one.arm, kind="stable") for one in rounds]
+        self._orders = [np.argsort(one.version, kind="stable") for one in rounds]
         self._ends = list(accumulate(len(one) for one in rounds))
 
     def __len__(self) -> int:

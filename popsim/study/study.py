@@ -198,8 +198,11 @@ def compare(*runs: Run) -> pd.DataFrame:
         )
         if difference:
             raise RunError(f"{one.path}: has another questionnaire than {runs[0].path}: {difference[0]} differs")
+        if one.scenario.group != runs[0].scenario.group:
+            raise RunError(f"{one.path}: asks {one.scenario.group}, {runs[0].path} asks {runs[0].scenario.group}")
     answers = pd.concat([one.answers.assign(replicate=k) for k, one in enumerate(runs)], ignore_index=True)
-    return compare_with_reference(answers, runs[0].scenario.questionnaire)
+    first = runs[0].scenario
+    return compare_with_reference(answers, first.questionnaire.of_group(first.group))
 
 
 def default_folder(scenario: Scenario, identity: object) -> Path:

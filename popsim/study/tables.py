@@ -31,13 +31,12 @@ def answers_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd.
     """Make the answers of a round: a row per answer, and a row per option of a multiple question."""
     scenario, where = asked.model.scenario, _positions(settled)
     rows = [row for one in settled for row in one.reading.answers]
-    per_prompt = len(rows) // len(settled)
-    questions = [row.question for row in settled[0].reading.answers]
-    vignette, position = _places(asked.model.questionnaires[0])
+    counts = np.fromiter((len(one.reading.answers) for one in settled), np.intp, len(settled))
     labels = [row.label or None for row in rows]
     statuses = np.fromiter((_CODE[row.status] for row in rows), np.int8, len(rows))
     each = {"person": asked.person[where], "draw": asked.draw[where], "arm": asked.arm[where]}
-    long = {name: np.repeat(values, per_prompt) for name, values in each.items()}
+    long = {name: np.repeat(values, counts) for name, values in each.items()}
+    question, position, places = _asked_where(asked, settled)
     return pd.DataFrame(
         {
             "replicate": replicate,
@@ -45,9 +44,9 @@ def answers_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd.
             "wave": asked.wave,
             "group": _coded(np.zeros(len(rows), np.int8), [scenario.group]),
             "arm": _coded(long["arm"], list(asked.model.arms)),
-            "vignette": _tiled([vignette[name] for name in questions], len(settled)),
-            "position": np.tile([position[name] for name in questions], len(settled)),
-            "question": _tiled(questions, len(settled)),
+            "vignette": _vignettes(question, places),
+            "position": position,
+            "question": _coded(question, list(places)),
             "draw": long["draw"],
             "value": np.fromiter((row.value for row in rows), np.float64, len(rows)),
             "label": pd.array(labels, dtype="str"),
@@ -62,7 +61,7 @@ def distributions_table(asked: Round, settled: Sequence[Asked], replicate: int) 
     ``value`` is the number, the option's index of a choice, or the bin's index of a density question; of a change that
     was measured, ``question`` is its name.
     """
-    vignette, _ = _places(asked.model.questionnaires[0])
+    vignette = _places(asked.model.questionnaires[0])
     found = [
         *(
             (one.position, vignette[row.question], row.question, range(len(row.probabilities)), row.probabilities, 100)
@@ -144,14 +143,21 @@ def replies_table(asked: Round, settled: Sequence[Asked]) -> pd.DataFrame:
 
 
 def assignment_table(model: PopulationModel) -> pd.DataFrame:
-    """Make the assignment: a row per respondent with group, arm, and ``shown_ITEM`` for news shown by experiment."""
+    """Make the assignment: a row per respondent with group, arm, and the vignettes that are shown, in their order.
+
+    For every item of news that is shown by experiment ``shown_ITEM`` says to whom.
+    """
     n = len(model.people)
+    orders = [" ".join(vignette.name for vignette in version.vignettes) for version in model.versions]
+    names = list(dict.fromkeys(orders))
+    codes = np.array([names.index(name) for name in orders])
     shown = {f"shown_{news.name}": treated(model.scenario, news, n) for news in model.scenario.news if news.assigned}
     return pd.DataFrame(
         {
             "person": np.arange(n),
             "group": model.scenario.group,
             "arm": _coded(model.arm, list(model.arms)),
+            "vignettes": _coded(codes[model.version], names),
             **shown,
         }
     )
@@ -240,19 +246,39 @@ def _positions(settled: Sequence[Asked]) -> NDArray[np.intp]:
     return np.fromiter((one.position for one in settled), np.intp, len(settled))
 
 
-def _places(questionnaire: Questionnaire) -> tuple[dict[str, str], dict[str, int]]:
-    """Say in which vignette, and at which place of the questionnaire, each question stands."""
-    vignette = {q.name: v.name for v in questionnaire.vignettes for q in v.questions}
-    return vignette, {name: place for place, name in enumerate(vignette)}
+def _places(questionnaire: Questionnaire) -> dict[str, str]:
+    """Say in which vignette each question stands, in the order of the questionnaire."""
+    return {q.name: v.name for v in questionnaire.vignettes for q in v.questions}
+
+
+def _asked_where(asked: Round, settled: Sequence[Asked]) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, str]]:
+    """Say for each row of answers its question and the question's place in what the respondent was shown.
+
+    Returns:
+        Per row the question as a position in the third value, and its place; and question -> vignette of those asked.
+    """
+    version = asked.version[_positions(settled)]
+    first = {int(number): settled[at] for number, at in zip(*np.unique(version, return_index=True), strict=True)}
+    names = {number: [row.question for row in one.reading.answers] for number, one in first.items()}
+    used = {name for some in names.values() for name in some}
+    places = {name: v for name, v in _places(asked.model.questionnaires[0]).items() if name in used}
+    code = {name: i for i, name in enumerate(places)}
+    order = {number: list(_places(asked.model.versions[number])) for number in names}
+    of_version = {
+        number: np.array([[code[name], order[number].index(name)] for name in some], dtype=np.int64).reshape(-1, 2)
+        for number, some in names.items()
+    }
+    question, position = np.concatenate([of_version[number] for number in version.tolist()]).T
+    return question, position, places
+
+
+def _vignettes(question: NDArray[np.int64], places: dict[str, str]) -> Any:
+    names = list(dict.fromkeys(places.values()))
+    return _coded(np.array([names.index(vignette) for vignette in places.values()])[question], names)
 
 
 def _coded(codes: Sequence[int] | NDArray[Any], categories: Sequence[str]) -> Any:
     return pd.Categorical.from_codes(np.asarray(codes, dtype=np.int64), pd.Index(list(categories), dtype="str"))
-
-
-def _tiled(names: Sequence[str], times: int) -> Any:
-    categories = list(dict.fromkeys(names))
-    return _coded(np.tile([categories.index(name) for name in names], times), categories)
 
 
 def _statuses(statuses: Sequence[Status]) -> Any:

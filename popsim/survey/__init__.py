@@ -32,6 +32,7 @@ from popsim.survey.readout import (
     measured_questions,
     spellings,
 )
+from popsim.survey.versions import assign_versions, versions
 
 __all__ = [
     "FAILURES",
@@ -56,6 +57,7 @@ __all__ = [
     "TextQuestion",
     "Vignette",
     "VignetteReference",
+    "assign_versions",
     "check_readout",
     "lettered",
     "load_questionnaire",
@@ -72,4 +74,5 @@ __all__ = [
     "reply_schema",
     "set_arm",
     "spellings",
+    "versions",
 ]

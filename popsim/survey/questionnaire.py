@@ -1,19 +1,21 @@
 """Questionnaires: vignettes with parameters, shown page by page, each page with its questions."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from popsim.errors import SurveyError
-from popsim.files import Frozen, find_file, read_yaml, validate
+from popsim.files import Frozen, find_file, read_based, validate
 from popsim.slots import did_you_mean, fill, slots_of, unknown_slot
 from popsim.survey.lenient import fold_key
 from popsim.survey.questions import Name, Question, Text
 
 Parameter = str | StrictInt | StrictFloat
-_KEPT = {"name", "parameters", "arms", "reference"}
+_KEPT = {"name", "parameters", "arms", "reference", "references"}
+_MOST_VERSIONS = 500
 
 
 class ArmMoments(Frozen):
@@ -100,6 +102,9 @@ class Vignette(Frozen):
     """Values by arm. A vignette without arms reads the same in each."""
     pages: tuple[Page, ...] = Field(min_length=1)
     reference: VignetteReference | None = None
+    """What humans answered."""
+    references: dict[Name, VignetteReference] = {}
+    """The same for a group of respondents that answered otherwise, by the scenario's ``group``."""
 
     @property
     def questions(self) -> tuple[Question, ...]:
@@ -115,7 +120,8 @@ class Vignette(Frozen):
     def _consistent(self) -> "Vignette":
         names = [question.name for question in self.questions]
         asked = set(names)
-        for change in self.reference.changes.values() if self.reference else ():
+        references = (self.reference, *self.references.values())
+        for change in (change for one in references if one for change in one.changes.values()):
             for name in (change.shock, change.baseline):
                 if name not in asked:
                     raise ValueError(f"reference names question {name!r}; the questions are {', '.join(names)}")
@@ -143,11 +149,20 @@ class Questionnaire(Frozen):
     introduction: str = ""
     """Stands before the first vignette."""
     vignettes: tuple[Vignette, ...] = Field(min_length=1)
+    show: int | None = Field(default=None, ge=1)
+    """How many of the vignettes each respondent gets, drawn at random; all unless given."""
+    shuffle: tuple[Literal["vignettes", "questions"], ...] = ()
+    """What comes in a random order for each respondent: the vignettes shown; the questions of every page, which are
+    then asked forwards or backwards."""
 
     @property
     def questions(self) -> tuple[Question, ...]:
         """All questions of all vignettes, in the order they are asked."""
         return tuple(question for vignette in self.vignettes for question in vignette.questions)
+
+    def of_group(self, group: str) -> "Questionnaire":
+        """Give the questionnaire with the human answers of one group of respondents."""
+        return self.model_copy(update={"vignettes": tuple(_of_group(vignette, group) for vignette in self.vignettes)})
 
     @model_validator(mode="after")
     def _distinct(self) -> "Questionnaire":
@@ -159,6 +174,12 @@ class Questionnaire(Frozen):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ValueError(f"{what} {sorted(twice)[0]!r} stands twice")
+        shown = len(self.vignettes) if self.show is None else self.show
+        if shown > len(self.vignettes):
+            raise ValueError(f"show: {shown} vignettes, but there are {len(self.vignettes)}")
+        count = (math.perm if "vignettes" in self.shuffle else math.comb)(len(self.vignettes), shown)
+        if count > _MOST_VERSIONS:
+            raise ValueError(f"show and shuffle give {count} orders; at most {_MOST_VERSIONS}, so show fewer vignettes")
         for text in (self.topic, self.task, self.introduction):
             for slot in slots_of(text):
                 raise ValueError(f"slot {{{{{slot}}}}} stands outside the vignettes, where nothing fills it")
@@ -167,6 +188,10 @@ class Questionnaire(Frozen):
 
 def load_questionnaire(name: str | Path, beside: Path | None = None) -> Questionnaire:
     """Read a questionnaire from its file.
+
+    A file may be ``based_on`` another questionnaire and say only what differs (`popsim.files.merge`), which makes
+    another wording; or ``include`` others, each with a title for its vignettes, whose questions then get the name of
+    their vignette in front.
 
     Args:
         name: A path, or the name of a shipped questionnaire.
@@ -180,7 +205,37 @@ def load_questionnaire(name: str | Path, beside: Path | None = None) -> Question
         'oil'
     """
     path = find_file(str(name), "scenarios/questionnaires", SurveyError, beside)
-    return validate(Questionnaire, read_yaml(path, SurveyError), str(path), SurveyError)
+    data = read_based(path, "scenarios/questionnaires", SurveyError)
+    if "include" in data:
+        data = _included(data, path)
+    return validate(Questionnaire, data, str(path), SurveyError)
+
+
+def _included(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Put the vignettes of other questionnaires into one."""
+    included = data.pop("include")
+    if not isinstance(included, dict) or "vignettes" in data:
+        raise SurveyError(f"{path}: include: needs names of questionnaires with a title each, no vignettes beside it")
+    vignettes = []
+    for name, title in included.items():
+        part = load_questionnaire(name, path.parent)
+        if part.language != data.get("language", "en"):
+            raise SurveyError(f"{path}: include.{name}: is in language {part.language!r}; all must be in one")
+        vignettes += [{**_prefixed(vignette), "title": title} for vignette in part.vignettes]
+    return {**data, "vignettes": vignettes}
+
+
+def _prefixed(vignette: Vignette) -> dict[str, Any]:
+    """Give a vignette as plain data in which the names and keys of its questions begin with its own name."""
+    plain = vignette.model_dump()
+    for page in plain["pages"]:
+        for question in page["questions"]:
+            question["key"] = f"{vignette.name.capitalize()}_{question['key'] or question['name']}"
+            question["name"] = f"{vignette.name}_{question['name']}"
+    for reference in (plain["reference"], *plain["references"].values()):
+        for change in reference["changes"].values() if reference else ():
+            change |= {end: f"{vignette.name}_{change[end]}" for end in ("shock", "baseline")}
+    return plain
 
 
 def set_arm(questionnaire: Questionnaire, arm: str, parameters: Mapping[str, Parameter] | None = None) -> Questionnaire:
@@ -224,6 +279,18 @@ def set_arm(questionnaire: Questionnaire, arm: str, parameters: Mapping[str, Par
         vignettes.append({**filled, "parameters": values})
     where = f"questionnaire {questionnaire.name}, arm {arm}"
     return validate(Questionnaire, {**questionnaire.model_dump(), "vignettes": vignettes}, where, SurveyError)
+
+
+def _of_group(vignette: Vignette, group: str) -> Vignette:
+    pages = []
+    for page in vignette.pages:
+        questions = (one.model_copy(update=_reference(one, group)) for one in page.questions)
+        pages.append(page.model_copy(update={"questions": tuple(questions)}))
+    return vignette.model_copy(update={"pages": tuple(pages), **_reference(vignette, group)})
+
+
+def _reference(asked: Vignette | Question, group: str) -> dict[str, Any]:
+    return {"reference": asked.references.get(group, asked.reference), "references": {}}
 
 
 def _not_used(key: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -35,13 +36,22 @@ class Reference(Frozen):
     """Standard deviation between respondents, in the question's unit."""
     shares: dict[str, float] = {}
     """Share of respondents per option; they are scaled to sum to 1 for a choice."""
+    means: dict[Annotated[float, Field(gt=0, lt=1)], float] = {}
+    """Of a density question: share of respondents -> the value that the means of so many's own densities lie below."""
+    iqr: float | None = Field(default=None, gt=0)
+    """Of a density question: the median over respondents of their own density's interquartile range."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "Reference":
         if (self.mean is None) != (self.sd is None):
             raise ValueError("mean and sd go together")
-        if self.mean is None and not self.shares:
-            raise ValueError("give mean and sd, or shares")
+        if bool(self.means) != (self.iqr is not None):
+            raise ValueError("means and iqr go together")
+        if self.mean is None and not self.shares and not self.means:
+            raise ValueError("give mean and sd, or shares, or means and iqr")
+        points = sorted(self.means.items())
+        if len(points) == 1 or any(low[1] >= high[1] for low, high in pairwise(points)):
+            raise ValueError("means: give at least two values, which rise with the shares")
         if any(share < 0 for share in self.shares.values()):
             raise ValueError("shares cannot be negative")
         return self
@@ -64,11 +74,19 @@ class _Asked(Frozen):
     """The words of a legal refusal, where the question has one."""
     reference: Reference | None = None
     """Human moments, for the baseline engine."""
+    references: dict[Name, Reference] = {}
+    """The same for a group of respondents that answered otherwise, by the scenario's ``group``."""
 
     @property
     def json_key(self) -> str:
         """The key of the answer in the JSON object."""
         return self.key or self.name
+
+    @property
+    def named_shares(self) -> set[str]:
+        """What the human moments give shares of."""
+        given = (self.reference, *self.references.values())
+        return {option for one in given if one for option in one.shares}
 
     @model_validator(mode="after")
     def _words(self) -> "_Asked":
@@ -110,7 +128,7 @@ class _Options(_Asked):
     @model_validator(mode="after")
     def _distinct(self) -> "_Options":
         _refuse_twins("option", (*self.options, self.dont_know, self.refusal))
-        unknown = set(self.reference.shares) - set(self.options) if self.reference else set()
+        unknown = self.named_shares - set(self.options)
         if unknown:
             raise ValueError(f"reference.shares names {sorted(unknown)}, which is not among the options")
         return self
@@ -179,7 +197,9 @@ class DensityQuestion(_Asked):
     def _ordered(self) -> "DensityQuestion":
         labels = [b.label for b in self.bins]
         _refuse_twins("bin label", labels)
-        unknown = set(self.reference.shares) - set(labels) if self.reference else set()
+        if self.reference and self.reference.means and any(b.high is None for b in self.bins[:-1]):
+            raise ValueError("reference.means need bins with limits")
+        unknown = self.named_shares - set(labels)
         if unknown:
             raise ValueError(f"reference.shares names {sorted(unknown)}, which is not among the bins")
         for left, right in zip(self.bins, self.bins[1:], strict=False):

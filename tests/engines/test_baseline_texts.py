@@ -144,3 +144,14 @@ def test_languages_have_the_same_pieces():
                 assert len(set(some)) == len(some), name
         for name in ("confidence", "expects", "claims"):
             assert all(piece.count("{}") == 1 for piece in getattr(pieces, name))
+
+
+def test_experts_give_mechanisms_about_twice_as_often_as_households():
+    mechanisms = phrases_of("en").cores["mechanism"]
+
+    def share(group: str) -> float:
+        texts = [text.rpartition('"Main_considerations_Scenario_2"')[2] for text in replies(OIL, 1500, group=group)]
+        return float(np.mean([any(core[1:] in text for core in mechanisms) for text in texts]))
+
+    assert share("households") == pytest.approx(0.39, abs=0.05)
+    assert share("experts") == pytest.approx(0.79, abs=0.05)

@@ -88,3 +88,12 @@ def test_baseline_meets_every_published_oil_figure(seed):
     assert len(table) == 8 + 6 + 5
     assert table["z"].abs().max() < 3.5
     assert "never evidence" in runs[0].manifest["engine"]["notice"]
+
+
+def test_runs_of_different_groups_are_not_compared():
+    runs = [
+        popsim.run(popsim.load_scenario("oil_price_experts", {"size": 6, "engine": "baseline", "group": group}), group)
+        for group in ("experts", "households")
+    ]
+    with pytest.raises(RunError, match="households: asks households, experts asks experts"):
+        popsim.compare(*runs)

@@ -32,6 +32,7 @@ REMARK = ({"text": "试用了一周，答疑很快，就是有点贵。", "sourc
 
 DOWN_LESS = {"confidence": "extremely weak", "prices_prior": "down", "unemployment_prior": "less"}
 UP_MORE = {"confidence": "strong", "prices_prior": "up", "unemployment_prior": "more"}
+ECO = "You are a professor of economics at a university. You have a doctorate in economics. Your field is finance."
 SAME = {"confidence": "moderate", "prices_prior": "same", "unemployment_prior": "same"}
 
 CASES = {
@@ -65,6 +66,16 @@ CASES = {
         LIN,
         REMARK,
     ),
+    "oil_rise_experts": ("oil_price", "rise", {"layout": "experts", "as_of": date(2019, 3, 1)}, {}, ECO, POSTS),
+    "oil_fall_experts_everything": ("oil_price", "fall", {"layout": "experts"}, UP_MORE, ECO, ()),
+    "oil_fall_plain": ("oil_price_plain", "fall", {"reasoning": False}, SAME, DEE, ()),
+    "oil_rise_formal": ("oil_price_formal", "rise", {"reasoning": False}, SAME, DEE, ()),
+    "oil_fall_personal": ("oil_price_personal", "fall", {"reasoning": False}, SAME, DEE, ()),
+    "federal_spending_fall": ("federal_spending", "fall", {"reasoning": False}, SAME, BOB, ()),
+    "federal_funds_rate_rise": ("federal_funds_rate", "rise", {"reasoning": False}, SAME, BOB, ()),
+    "income_tax_fall": ("income_tax", "fall", {"reasoning": False}, SAME, BOB, ()),
+    "oil_2025_rise": ("oil_price_2025", "rise", {"reasoning": False}, SAME, BOB, ()),
+    "inflation_density": ("inflation_density", "only", {"reasoning": False}, SAME, CEM, ()),
     "learning_platform_letters": ("learning_platform", "only", {"reasoning": False, "letters": True}, {}, LIN, ()),
 }
 

@@ -263,7 +263,7 @@ def test_a_template_may_use_every_slot_and_need_use_none():
     [
         (
             lambda: load_layout("survey_v2"),
-            "layout 'survey_v2' is unknown; did you mean survey_v1? Allowed: shared_first, survey_v1",
+            "layout 'survey_v2' is unknown; did you mean survey_v1? Allowed: experts, shared_first, survey_v1",
         ),
         (lambda: load_layout("survey_v1", "fr"), "language 'fr'; allowed: en, zh"),
         (lambda: prepare(EN, OIL, modules=frozenset({"prior"})), "module 'prior' is unknown; did you mean priors?"),

@@ -23,7 +23,7 @@ COLUMNS = {
     "first_status prompt_sha",
     "heard": "person item step told_by",
     "states": "person wave step items_heard",
-    "assignment": "person group arm",
+    "assignment": "person group arm vignettes",
 }
 TABLES = [*COLUMNS, "people"]
 
@@ -251,14 +251,14 @@ def test_a_sweep_shares_people_asks_each_distinct_prompt_once_and_says_so(study_
 
 
 class Fake(list):
-    """A round whose prompts are letters; small ones belong to the first arm, capitals to the second."""
+    """A round whose prompts are letters; small ones belong to the first version, capitals to the second."""
 
     @property
-    def arm(self):
+    def version(self):
         return np.array([letter.isupper() for letter in self], dtype=int)
 
 
-def test_pooled_prompts_are_found_again_and_those_of_an_arm_stand_together():
+def test_pooled_prompts_are_found_again_and_those_of_a_version_stand_together():
     pool = Pooled([Fake("ABcD"), Fake(""), Fake("xYz")])
     assert [pool[i] for i in range(len(pool))] == list("cABDxzY") == list(pool) == pool[:]
     assert [pool.locate(i) for i in range(7)] == [(0, 2), (0, 0), (0, 1), (0, 3), (2, 0), (2, 2), (2, 1)]

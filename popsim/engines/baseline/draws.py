@@ -1,13 +1,14 @@
 """How ``baseline`` draws the answers to each kind of question, for many people at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from popsim.engines.baseline.moments import Floats, Grid, Ints
-from popsim.engines.baseline.scores import DENSITY_WIDTH, SIGNAL_SHIFT, Group, Heard
+from popsim.engines.baseline.scores import DENSITY_SPREAD, DENSITY_WIDTH, SIGNAL_SHIFT, Group, Heard
 
 Spec = Mapping[str, Any]
 """A question, a vignette or a reference as plain data."""
@@ -207,8 +208,47 @@ class Density:
         centre = (m - 1) / 2 + (group.uniform(f"{self.name}.centre") - 0.5) * m / 2
         wide = m * DENSITY_WIDTH[group.level]
         weight = np.exp(-np.abs(np.arange(m) - centre[:, None]) / wide[:, None])
-        fives = 20 * weight / weight.sum(axis=1, keepdims=True)
-        whole = np.floor(fives).astype(np.int64)
-        rest = np.argsort(np.argsort(whole - fives, axis=1), axis=1)
-        whole += rest < (20 - whole.sum(axis=1, keepdims=True))
-        drawn.answers[self.name] = [dict(zip(self.labels, row, strict=True)) for row in (5 * whole).tolist()]
+        drawn.answers[self.name] = _in_fives(weight, self.labels)
+
+
+@dataclass(frozen=True)
+class FittedDensity:
+    """Probabilities of bins whose means and widths are spread over people as published: normal densities, in fives.
+
+    Means are a quantile function of the person's rank, linear in the log odds of the rank between and beyond the
+    published points. Widths are log-normal around the published median, times those of the confidence levels.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    limits: Floats
+    """(m - 1,) limits between the m bins."""
+    odds: Floats
+    means: Floats
+    """The published quantiles of the means, and the log odds of their shares."""
+    iqr: float
+
+    def draw(self, group: Group, drawn: Drawn) -> None:
+        """Draw a density for each person."""
+        rank = np.clip(group.rank(self.name, f"{self.name}.centre"), 1e-4, 1 - 1e-4)
+        centre = self._mean(np.log(rank / (1 - rank)))
+        spread = np.exp(DENSITY_SPREAD * ndtri(np.clip(group.uniform(f"{self.name}.width"), 1e-9, 1 - 1e-9)))
+        wide = self.iqr * spread * DENSITY_WIDTH[group.level] / DENSITY_WIDTH[2]
+        sd = wide / (2 * ndtri(0.75))
+        below = ndtr((self.limits - centre[:, None]) / sd[:, None])
+        ends = np.zeros((len(group), 1)), np.ones((len(group), 1))
+        drawn.answers[self.name] = _in_fives(np.diff(np.hstack([ends[0], below, ends[1]]), axis=1), self.labels)
+
+    def _mean(self, odds: Floats) -> Floats:
+        at = np.clip(np.searchsorted(self.odds, odds), 1, len(self.odds) - 1)
+        slope = (self.means[at] - self.means[at - 1]) / (self.odds[at] - self.odds[at - 1])
+        return np.asarray(self.means[at] + slope * (odds - self.odds[at]))
+
+
+def _in_fives(weight: Floats, labels: Sequence[str]) -> list[dict[str, int]]:
+    """Round the (n, m) weights of bins to multiples of five that sum to 100, by the largest remainder."""
+    fives = 20 * weight / weight.sum(axis=1, keepdims=True)
+    whole = np.floor(fives).astype(np.int64)
+    rest = np.argsort(np.argsort(whole - fives, axis=1), axis=1)
+    whole += rest < (20 - whole.sum(axis=1, keepdims=True))
+    return [dict(zip(labels, row, strict=True)) for row in (5 * whole).tolist()]

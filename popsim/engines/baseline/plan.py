@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from popsim.engines.baseline.draws import Changes, Density, Draw, Level, OneOf, SomeOf, Spec, cumulate
+from popsim.engines.baseline.draws import Changes, Density, Draw, FittedDensity, Level, OneOf, SomeOf, Spec, cumulate
 from popsim.engines.baseline.entropy import fit_number, fit_subsets
 from popsim.engines.baseline.moments import (
     ChangeFit,
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     """What draws all questions but the texts."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def plan_answers(vignettes: str, arm: str) -> Plan:
     """Fit what some vignettes carry published moments for, and state draws for the rest.
 
@@ -100,6 +100,8 @@ def _published(vignette: Spec, arm: str | None) -> Mapping[str, Any]:
 
 def _has_moments(question: Spec) -> bool:
     given = question["reference"] or {"mean": None, "shares": {}}
+    if question["kind"] == "density":
+        return bool(given.get("means"))
     by_mean = given["mean"] is not None and question["kind"] in ("number", "scale")
     return by_mean or bool(given["shares"] and question["kind"] in ("choice", "multiple", "scale"))
 
@@ -250,8 +252,15 @@ def _multiple(question: Spec) -> OneOf | SomeOf:
     return OneOf(question["name"], lists, cumulate(pmf))
 
 
-def _density(question: Spec) -> Density:
-    return Density(question["name"], tuple(b["label"] for b in question["bins"]))
+def _density(question: Spec) -> Density | FittedDensity:
+    labels = tuple(b["label"] for b in question["bins"])
+    if not _has_moments(question):
+        return Density(question["name"], labels)
+    limits = np.array([b["high"] for b in question["bins"][:-1]], dtype=np.float64)
+    points = sorted((float(share), value) for share, value in question["reference"]["means"].items())
+    shares, means = (np.array(column) for column in zip(*points, strict=True))
+    odds = np.log(shares / (1 - shares))
+    return FittedDensity(question["name"], labels, limits, odds, means, question["reference"]["iqr"])
 
 
 _PLANS: dict[str, Callable[[Spec], Draw]] = {

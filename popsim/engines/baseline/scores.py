@@ -47,6 +47,8 @@ HEAPING = np.vstack([_HEAPING, LEVEL_SHARES @ _HEAPING])
 
 DENSITY_WIDTH = np.array([0.30, 0.24, 0.18, 0.14, 0.10, 0.18])
 """Width of a person's density over bins, as a share of the number of bins; the unsure spread theirs."""
+DENSITY_SPREAD = 0.6
+"""Standard deviation of the logarithm of that width between people of one level."""
 
 
 class Driver(NamedTuple):

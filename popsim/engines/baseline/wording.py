@@ -27,6 +27,8 @@ KINDS: tuple[Kind, ...] = ("mechanism", "guess", "politics", "history", "restate
 # only; their codes overlap, here every text has one, and "other" takes the rest. That the unsure guess more is assumed.
 _GUESS = np.array([0.26, 0.19, 0.12, 0.08, 0.05, 0.133])
 _SHARES = np.array([0.39, 0.0, 0.10, 0.035, 0.06])
+_SHARES_OF = {"experts": np.array([0.789, 0.067, 0.005, 0.059, 0.029])}
+"""The same of groups that were coded apart, whatever their confidence."""
 _CLAIMED = {"mechanism": 128, "guess": 40, "politics": 40, "history": 80, "restates": 256, "other": 40}
 """Of 256 texts of a kind, how many say where the variables go."""
 
@@ -94,6 +96,9 @@ class Writer:
         self._strength = [_STRENGTH[level] for level in group.level.tolist()]
         shares = np.tile(_SHARES, (len(group), 1))
         shares[:, 1] = _GUESS[group.level]
+        for i, facts in enumerate(group.facts):
+            if facts.get("group") in _SHARES_OF:
+                shares[i] = _SHARES_OF[facts["group"]]
         chosen = (group.uniform("kind")[:, None] >= np.cumsum(shares, axis=1)).sum(axis=1)
         self._kind = [KINDS[i] for i in chosen.tolist()]
         self._picks = self._bytes("words")
