@@ -173,6 +173,7 @@ class Scenario(Frozen):
     network: NetworkSpec = NoNetwork(kind="none")
     news: tuple[News, ...] = ()
     questionnaire: Questionnaire
+    targets: tuple[Text, ...] = ()  # files of human figures for popsim compare, by path or shipped name
     arms: dict[Name, Arm] = Field(min_length=1)
     waves: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     """Steps at which the questionnaire is fielded."""
