@@ -145,13 +145,34 @@ def test_run_and_compare(call):
         assert status == 0
         assert "inflation_2" in out
         assert "fitted" in out
-    status, out, _ = call("compare", "fall", "rise", "--json")
+        assert f"popsim compare {name}" in out
+    status, out, _ = call("compare", "fall", "rise", "--json", "--draws", 50)
     assert status == 0
-    table = pd.DataFrame(json.loads(out))
-    assert set(table["statistic"]) >= {"mean", "trimmed SD", "share rise", "share both_fall"}
-    status, out, _ = call("compare", "fall")
+    found = json.loads(out)
+    assert {row["statistic"] for row in found["targets"]} >= {"mean", "trimmed_sd", "share", "joint_share", "asymmetry"}
+    assert found["fitted"] == ["baseline"]
+    status, out, _ = call("compare", "fall", "--draws", 50)
     assert status == 0
-    assert "fitted" in out
+    assert "baseline (fitted to these targets, so not judged)" in out
+    assert "19 (no readable answer in arm rise)" in out
+    assert "Monte-Carlo intervals, given model, prompt and temperature" in " ".join(out.split())
+    assert max(map(len, out.splitlines()[:-1])) <= 120
+
+
+def test_a_comparison_that_cannot_be_made_is_one_line_and_status_2(call):
+    call("run", study(group="households"), "--out", "fall")
+    for arguments, said in (
+        (["fall", "aprw_households"], "the runs have no readable answer in arm 'rise'"),
+        (["fall"], "fall: its scenario names no targets; write a file of them behind the runs"),
+        (["fall", "mine.yaml"], "mine.yaml: no such file"),
+        (["fall", "aprw_householts"], "did you mean aprw_households"),
+        (["nowhere"], "nowhere: is no Run folder"),
+        (["fall", "aprw_households", "--wave", 1], "fall: has no wave 1; its waves are 0 to 0"),
+    ):
+        status, _, err = call("compare", *arguments)
+        assert status == 2
+        assert said in err
+        assert err.count("\n") == 1
 
 
 def test_run_goes_on_where_it_stopped_and_refuses_another_study(call):

@@ -67,7 +67,8 @@ def _print(found: "Comparison") -> None:
     if len(found.effects):
         print_table(_effects(found), "Effects of one arm against another")
         for _, row in found.contrasts.iterrows():
-            line = f"  {row['column']}, {row['group']}, {row['contrast']}: {row['same_sign']} of {row['cells']} signs agree"
+            what = f"{row['column']}, {row['group']}, {row['contrast']}"
+            line = f"  {what}: {row['same_sign']} of {row['cells']} signs agree"
             if row["cells"] > 2:
                 line += f"; simulated on human: slope {row['slope']:.2f}, correlation {row['correlation']:.2f}"
             out.print(line)

@@ -165,7 +165,7 @@ def _measure(rows: HumanRows, outcome: str, options: int) -> Measure:
         if len(where.bins) < 2:
             return found
         p, q = (histogram(values, where.bins, weights, where.smoothing) for values, weights in (human, other))
-        return found | category_distances(p, q, ordered=True)
+        return found | {f"{name}, bins": gap for name, gap in category_distances(p, q, ordered=True).items()}
 
     return by_option if options else of_samples
 

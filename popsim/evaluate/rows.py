@@ -101,8 +101,8 @@ def human_cells(rows: HumanRows, vignette: Vignette) -> dict[tuple[str, str], Ce
     weight = table[rows.weight] if rows.weight else pd.Series(1.0, table.index)
     if not (weight > 0).all():
         raise TargetError(
-            f"{rows.file}: column {rows.weight!r} holds {_first(weight[~(weight > 0)])}; weights must be positive: drop "
-            "these rows or give them a weight"
+            f"{rows.file}: column {rows.weight!r} holds {_first(weight[~(weight > 0)])}; weights must be positive: "
+            "drop these rows or give them a weight"
         )
     person = table[rows.person] if rows.person else table.index.to_series()
     found = {}

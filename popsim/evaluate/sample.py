@@ -17,6 +17,8 @@ from popsim.survey.questions import Question, option_labels
 
 Outcome = Change | Question
 
+_OF_NUMBERS = "mean, sd, trimmed_sd, share of fall, same and rise, joint_share, effect, asymmetry"
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -89,8 +91,8 @@ def find_outcome(sample: Sample, target: Target, name: str) -> Outcome:
     form = "levels" if isinstance(found, Change) else "direct"
     if target.form != form:
         raise TargetError(
-            f"target {target.label}: its form is {target.form!r} and that of the runs is {form!r}; figures of two forms "
-            "of a question are not compared"
+            f"target {target.label}: its form is {target.form!r} and that of the runs is {form!r}; figures of two "
+            "forms of a question are not compared"
         )
     _refuse_nonsense(target, found)
     return found
@@ -107,10 +109,11 @@ def _refuse_nonsense(target: Target, found: Outcome) -> None:
     else:
         good = kind in ("choice", "multiple") and target.of in option_labels(found)
     if not good:
-        options = option_labels(found)
-        allowed = f"; its options: {', '.join(options)}" if options and target.statistic == "share" else ""
+        options = option_labels(found) if kind in ("choice", "multiple") else ()
+        allowed = f"shares of {', '.join(options)}" if options else _OF_NUMBERS if number else "nothing"
         what = f"{target.statistic} {target.of}".strip()
-        raise TargetError(f"target {target.label}: {what} makes no sense for a {kind}{allowed}")
+        asked = kind if kind == "change" else f"{kind} question"
+        raise TargetError(f"target {target.label}: {what} makes no sense for a {asked}. Allowed: {allowed}")
 
 
 def outcome_answers(sample: Sample, target: Target, name: str) -> pd.DataFrame:

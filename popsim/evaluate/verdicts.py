@@ -117,8 +117,8 @@ class Joint(NamedTuple):
 def joint_test(gaps: Values, drawn: Values, human: Values, own: Values) -> Joint:
     """Test that all gaps are nothing but the errors of both sides, which are correlated.
 
-    The covariance of the simulated figures comes from their resamples, that of the human ones from the same correlations
-    and their own errors; its inverse is scaled as in Hartlap, Simon and Schneider (2007).
+    The covariance of the simulated figures comes from their resamples, that of the human ones from the same
+    correlations and their own errors; its inverse is scaled as in Hartlap, Simon and Schneider (2007).
 
     Args:
         gaps: (k,) simulated less human.
@@ -152,8 +152,8 @@ def effects_by_contrast(effects: pd.DataFrame) -> pd.DataFrame:
         effects: A row per cell with ``column, group, contrast, human, simulated``.
 
     Returns:
-        A row per column, group and contrast: ``cells, same_sign``, and from three cells on the ``slope`` of simulated on
-        human effects and their ``correlation``.
+        A row per column, group and contrast: ``cells, same_sign``, and from three cells on the ``slope`` of simulated
+        on human effects and their ``correlation``.
     """
     rows = []
     for key, here in effects.groupby(["column", "group", "contrast"], sort=False, observed=True):

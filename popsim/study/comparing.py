@@ -31,8 +31,8 @@ def compare(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0, draws
 
     Args:
         runs: Complete runs, or sweeps, whose runs are all taken.
-        targets: Files of human figures, by path or shipped name. Every figure in them must apply. Without any, those that
-            the scenarios name are taken, and figures that do not apply are left out and counted.
+        targets: Files of human figures, by path or shipped name. Every figure in them must apply. Without any, those
+            that the scenarios name are taken, and figures that do not apply are left out and counted.
         wave: Which fielding of the questionnaire is compared.
         draws: Resamples behind the intervals.
 
@@ -132,6 +132,9 @@ def _label(spec: str, mine: Mapping[str, Any], others: Sequence[Mapping[str, Any
 def _sample(label: str, runs: Sequence[Run], wave: int) -> Sample:
     """Put the readable answers of runs together and say which of them are drawn again together."""
     answers = pd.concat([_answers(run, wave) for run in runs], ignore_index=True)
+    if answers.duplicated(["source", "row", "group", "arm", "question", "draw", "label"]).any():
+        paths = ", ".join(str(run.path) for run in runs)
+        raise RunError(f"{paths}: the same person answers twice in the same arm; give each run once")
     travels = any(_opinions_travel(run.scenario) for run in runs)
     who = pd.MultiIndex.from_frame(answers[["source"] if travels else ["source", "row"]])
     answers["unit"], units = pd.factorize(who)
