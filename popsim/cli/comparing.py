@@ -14,9 +14,10 @@ from popsim.errors import RunError
 if TYPE_CHECKING:
     from popsim.evaluate import Comparison
 
+_WIDTH = 118
 _STATISTIC = {"trimmed_sd": "trimmed SD", "sd": "SD", "joint_share": "share"}
 _ARM = {"pooled_reversed": "pooled", "contrast": "both"}
-_SHOWN = ("ordinal EMD", "total variation", "Wasserstein-1", "KS")
+_SHOWN = {"ordinal EMD": "EMD", "total variation": "TV", "Wasserstein-1": "Wasserstein-1", "KS": "KS"}
 
 
 def compare(
@@ -45,7 +46,7 @@ def compare(
         return
     _print(found)
     for notice in dict.fromkeys(run.manifest["engine"]["notice"] for run in loaded if "engine" in run.manifest):
-        out.print(notice)
+        out.print(textwrap.fill(notice, _WIDTH))
 
 
 def _as_json(found: "Comparison") -> str:
@@ -73,10 +74,10 @@ def _print(found: "Comparison") -> None:
                 line += f"; simulated on human: slope {row['slope']:.2f}, correlation {row['correlation']:.2f}"
             out.print(line)
     if len(found.distances):
-        print_table(_distances(found), "Distance to the human distribution, and that of reference lines (0: the same)")
+        print_table(_distances(found), "Distance to the human distribution, and that of reference lines")
     out.print()
     for line in _closing(found):
-        out.print(textwrap.fill(line, 118))
+        out.print(textwrap.fill(line, _WIDTH))
 
 
 def _headed(column: str, found: "Comparison") -> str:
@@ -117,8 +118,8 @@ def _columns(here: Any) -> Any:
         first = next(these.itertuples())
         shown = {**_what(first), "human": _number(first, first.human), "s.e.": _size(first, first.human_se)}
         for row in these.itertuples():
-            head = row.column if row.verdict else f"{row.column}\n(fitted to these targets)"
-            shown[head] = f"{_number(row, row.simulated)} {row.verdict or f'z {row.z:.1f}'}"
+            head = row.column if row.verdict else f"{row.column}\n(fitted to\nthese targets)"
+            shown[head] = f"{_number(row, row.simulated)} {row.verdict or f'z {_z(row.z).strip()}'}"
         band = f"{_number(first, first.band_low)} to {_number(first, first.band_high).strip()}"
         rows.append({**shown, "all columns": band, "transfer": _number(first, first.transfer)})
     return pd.DataFrame(rows).fillna("")
@@ -170,17 +171,20 @@ def _effects(found: "Comparison") -> Any:
 
 
 def _distances(found: "Comparison") -> Any:
-    """Show the distances that are read most; JSON holds all of them."""
-    distances = found.distances
-    shown = distances[distances["distance"].isin(_SHOWN)].drop(columns="file")
-    for name in ("column", "group"):
-        if shown[name].nunique() == 1:
-            shown = shown.drop(columns=name)
+    """Show the distances that are read most, of all columns side by side; JSON holds all of them."""
+    import pandas as pd
+
+    distances = found.distances[found.distances["distance"].isin(_SHOWN)]
+    figure = [name for name in distances if name not in ("column", "simulated")]
+    labels = list(dict.fromkeys(distances["column"]))
+    wide = distances.pivot(index=figure, columns="column", values="simulated")[labels]
+    shown = wide.reindex(pd.MultiIndex.from_frame(distances[figure].drop_duplicates())).reset_index()
+    shown = shown[[*figure[: figure.index("distance") + 1], *labels, *figure[figure.index("distance") + 1 :]]]
     for line in shown.select_dtypes("number"):
         shown[line] = ["" if value != value else f"{value:.3f}" for value in shown[line]]
-    return shown.replace({"arm": _ARM, "outcome": {"inflation and unemployment": "both"}}).rename(
-        columns=lambda name: name.replace("_", " ")
-    )
+    one_group = ["group"] if shown["group"].nunique() == 1 else []
+    named = {"arm": _ARM, "distance": _SHOWN, "outcome": {"inflation and unemployment": "both"}}
+    return shown.drop(columns=["file", *one_group]).replace(named).rename(columns=lambda name: name.replace("_", " "))
 
 
 def _closing(found: "Comparison") -> Iterator[str]:
@@ -193,6 +197,12 @@ def _closing(found: "Comparison") -> Iterator[str]:
     if found.left_out:
         lacks = "; ".join(f"{count} ({what})" for what, count in found.left_out.items())
         yield f"Left out, {sum(found.left_out.values())} targets that do not apply to these runs: {lacks}"
+    if len(found.distances):
+        yield (
+            "Distances are 0 between equal distributions. EMD: moves along fall, same, rise, from end to end 1. "
+            "TV: the share of respondents who would have to answer otherwise. pooled margin: the same answer to every "
+            "vignette or arm. floor: another sample of as many humans."
+        )
     yield found.intervals
     if set(found.targets.get("column", ())) - set(found.fitted):
         yield (

@@ -13,7 +13,7 @@ from popsim.errors import TargetError
 from popsim.evaluate.humans import row_distances, with_rows
 from popsim.evaluate.lines import LINES, category_distances, sampling_floor, share_lines, transfer
 from popsim.evaluate.resampling import Estimates, Figure, estimate
-from popsim.evaluate.sample import Sample, figure_of, missing
+from popsim.evaluate.sample import Missing, Sample, figure_of, missing
 from popsim.evaluate.targets import CONTRAST, Target, TargetFile, share_sets
 from popsim.evaluate.verdicts import VERDICTS, effects_by_contrast, holm, human_error, joint_test, margins, verdict
 
@@ -69,15 +69,15 @@ def compare(
     Raises:
         TargetError: A target asks for what the answers lack or for another form of the question, or none applies.
     """
-    columns, left_out = [], Counter[str]()
-    for sample in samples:
-        whole = [with_rows(file, sample) for file in files]
-        wanted = _applicable(sample, whole, strict, left_out)
-        columns.append(_take(sample, wanted, draws, seed))
+    whole = [[with_rows(file, sample) for file in files] for sample in samples]
+    left_out = _left_out(samples, whole, strict)
+    columns = [
+        _take(sample, _applicable(sample, mine), draws, seed) for sample, mine in zip(samples, whole, strict=True)
+    ]
     targets = pd.concat([_target_rows(column) for column in columns], ignore_index=True)
     shares = [row for column in columns for row in _distance_rows(column)]
-    rows = [row for sample in samples for file in files for row in row_distances(sample, file)]
-    if targets.empty and not rows:
+    by_row = [row for sample in samples for file in files for row in row_distances(sample, file)]
+    if targets.empty and not by_row:
         why = "; ".join(f"{count}: {what}" for what, count in left_out.items())
         raise TargetError(f"none of the {sum(left_out.values())} targets applies to these runs ({why})")
     effects = pd.DataFrame([row for column in columns for row in _effect_rows(column)], columns=_EFFECTS)
@@ -85,10 +85,10 @@ def compare(
         targets=_with_band(targets, len(columns)),
         effects=effects,
         contrasts=effects_by_contrast(effects),
-        distances=pd.DataFrame([*shares, *rows], columns=_DISTANCES),
+        distances=pd.DataFrame([*shares, *by_row], columns=_DISTANCES),
         joint=pd.DataFrame([row for column in columns for row in _joint_rows(column)], columns=_JOINT),
         fitted=tuple(sample.label for sample in samples if sample.fitted),
-        left_out=dict(left_out),
+        left_out=left_out,
         intervals=_what_intervals_are(samples, draws),
     )
 
@@ -99,21 +99,27 @@ _DISTANCES = ["column", "file", "vignette", "outcome", "group", "arm", "distance
 _JOINT = ["column", "file", "figures", "chi2", "freedom", "p", "largest_z"]
 
 
-def _applicable(
-    sample: Sample, files: Sequence[TargetFile], strict: bool, left_out: Counter[str]
-) -> list[tuple[TargetFile, Target]]:
-    """Choose the targets that a sample can be held against; those it cannot are refused or counted."""
-    wanted = []
-    for file in files:
-        for target in file.targets:
-            lack = missing(sample, target)
-            if lack and strict:
-                raise TargetError(f"{file.name}: target {target.label}: {lack}")
-            if lack:
-                left_out[f"no {lack.what} {lack.name}"] += 1
-            else:
-                wanted.append((file, target))
-    return wanted
+def _left_out(samples: Sequence[Sample], files: Sequence[Sequence[TargetFile]], strict: bool) -> dict[str, int]:
+    """Count the targets that apply to no sample by what is lacking, or refuse the first of them."""
+    lacks: dict[tuple[str, str], list[Missing | None]] = {}
+    for sample, mine in zip(samples, files, strict=True):
+        for file in mine:
+            for target in file.targets:
+                lacks.setdefault((file.name, target.label), []).append(missing(sample, target))
+    left_out = Counter[str]()
+    for (name, label), found in lacks.items():
+        lack = found[0]
+        if lack is None or None in found:
+            continue
+        if strict:
+            raise TargetError(f"{name}: target {label}: {lack}")
+        left_out[f"no {lack.what} {lack.name}"] += 1
+    return dict(left_out)
+
+
+def _applicable(sample: Sample, files: Sequence[TargetFile]) -> list[tuple[TargetFile, Target]]:
+    """Choose the targets that a sample can be held against."""
+    return [(file, target) for file in files for target in file.targets if missing(sample, target) is None]
 
 
 def _take(sample: Sample, wanted: list[tuple[TargetFile, Target]], draws: int, seed: int) -> _Column:
@@ -147,7 +153,7 @@ def _target_rows(column: _Column) -> pd.DataFrame:
     }
     for k, (file, target) in enumerate(column.targets):
         simulated, se, n = float(found.value[k]), float(found.se[k]), column.people[k]
-        human_se = float(np.hypot(human_error(target, se, n), target.own_error))
+        human_se = float(np.hypot(human_error(target, simulated, se, n), target.own_error))
         gap, total, margin = simulated - target.value, float(np.hypot(se, human_se)), room[file.name, target.label]
         said = "" if column.sample.fitted else verdict(gap, total, margin, n, float(found.freedom[k]))
         z = gap / total if total > 0 else np.nan
@@ -249,8 +255,9 @@ def _joint_rows(column: _Column) -> list[tuple[object, ...]]:
         if not places:
             continue
         targets = [column.targets[k][1] for k in places]
-        errors = zip(targets, column.found.se[places], (column.people[k] for k in places), strict=True)
-        human = np.array([human_error(target, float(se), n) for target, se, n in errors])
+        value, se, people = column.found.value, column.found.se, column.people
+        errors = [human_error(column.targets[k][1], float(value[k]), float(se[k]), people[k]) for k in places]
+        human = np.array(errors)
         own = np.array([target.own_error for target in targets])
         gaps = column.found.value[places] - np.array([target.value for target in targets])
         z = gaps / np.sqrt(column.found.se[places] ** 2 + human**2 + own**2)

@@ -40,7 +40,7 @@ class Target(Frozen):
     value: float
     """In the unit of the answers; shares between 0 and 1."""
     se: float | None = Field(default=None, gt=0)
-    """Sampling error. A share without one has a binomial one, an SD that of the simulated SD at the human ``n``."""
+    """Sampling error. Without one a share has a binomial one, an SD one as large for its size as the simulated SD."""
     reading_error: float = Field(default=0, ge=0)
     """Standard error of reading the figure off a picture."""
     rounding: float = Field(default=0, ge=0)

@@ -18,24 +18,30 @@ MARGIN_OF_SHARE = 0.05
 _LEVEL = 0.05
 
 
-def human_error(target: Target, se: float, n: float) -> float:
+def human_error(target: Target, value: float, se: float, n: float) -> float:
     """Give the sampling error of a human figure.
+
+    An SD published without one is taken to be as uncertain, for its size and number of respondents, as the simulated
+    SD, and no less than that of normal answers.
 
     Args:
         target: The figure.
-        se: The standard error of the simulated figure, taken at the human size for an SD that was published without.
+        value: The simulated figure.
+        se: Its standard error.
         n: Simulated respondents.
 
     Example:
         >>> from popsim.evaluate.targets import load_targets
-        >>> human_error(load_targets("aprw_households").targets[0], se=0.02, n=2000)
+        >>> human_error(load_targets("aprw_households").targets[0], value=-0.4, se=0.02, n=2000)
         0.05
     """
     if target.se is not None:
         return target.se
     if target.statistic in ("share", "joint_share"):
         return float(np.sqrt(target.value * (1 - target.value) / target.n))
-    return float(se * np.sqrt(n / target.n))
+    normal = 1 / np.sqrt(2 * (target.n - 1))
+    as_simulated = se / value * np.sqrt(n / target.n) if value > 0 and se > 0 else 0.0
+    return float(target.value * max(normal, as_simulated))
 
 
 def margins(targets: Sequence[Target]) -> list[float]:
