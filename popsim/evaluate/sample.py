@@ -17,6 +17,7 @@ from popsim.survey.questions import Question, option_labels
 
 Outcome = Change | Question
 
+_OF_A_PAIR = ("replicate", "unit", "person", "wave", "group", "arm", "draw", "weight")
 _OF_NUMBERS = "mean, sd, trimmed_sd, share of fall, same and rise, joint_share, effect, asymmetry"
 
 
@@ -124,28 +125,28 @@ def outcome_answers(sample: Sample, target: Target, name: str) -> pd.DataFrame:
         answers = sample.answers
         here = answers[answers["vignette"].eq(target.vignette) & answers["group"].eq(target.group)]
         if isinstance(found, Change):
-            sample.cut[key] = changes_by_person(here, found)
+            sample.cut[key] = changes_by_person(here, found).rename(columns={"change": "value"})
         else:
             sample.cut[key] = here[here["question"].eq(name)]
     return sample.cut[key]
 
 
 def changes_by_person(answers: pd.DataFrame, change: Change) -> pd.DataFrame:
-    """Take shock minus baseline for every person, arm and draw with two readable answers.
+    """Take shock minus baseline for every person, arm, wave and draw with two readable answers.
 
     Args:
-        answers: With the columns ``unit, person, arm, draw, weight, question, value``.
+        answers: The answers table of a run, or of several that differ in ``replicate``.
         change: The two questions.
 
     Returns:
-        The same without ``question``; ``value`` is the change.
+        What tells the answers of a pair from others, and ``change``.
     """
-    keys = ["unit", "person", "arm", "draw", "weight"]
-    ends = [answers.loc[answers["question"].eq(name), [*keys, "value"]] for name in (change.shock, change.baseline)]
+    keys = [name for name in _OF_A_PAIR if name in answers]
+    readable = answers[answers["status"].eq("ok")] if "status" in answers else answers
+    ends = [readable.loc[readable["question"].eq(name), [*keys, "value"]] for name in (change.shock, change.baseline)]
     both = ends[0].merge(ends[1], on=keys, suffixes=("", "_baseline"), validate="one_to_one")
     # Differences of decimals are rounded so that 4.3 - 4.0 counts as 0.3 and equal answers as no change.
-    value = (both["value"] - both["value_baseline"]).round(9)
-    return both[keys].assign(value=value).dropna(subset="value")
+    return both[keys].assign(change=(both["value"] - both["value_baseline"]).round(9)).dropna(subset="change")
 
 
 def figure_of(sample: Sample, target: Target) -> Figure:
