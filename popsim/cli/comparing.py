@@ -72,7 +72,7 @@ def _print(found: "Comparison") -> None:
             line = f"  {what}: {row['same_sign']} of {row['cells']} signs agree"
             if row["cells"] > 2:
                 line += f"; simulated on human: slope {row['slope']:.2f}, correlation {row['correlation']:.2f}"
-            out.print(line)
+            out.print(textwrap.fill(line, _WIDTH, subsequent_indent="    "))
     if len(found.distances):
         print_table(_distances(found), "Distance to the human distribution, and that of reference lines")
     out.print()
@@ -167,7 +167,12 @@ def _effects(found: "Comparison") -> Any:
     shown["95% interval"] = ["none" if low != low else f"{low:.3f} to {high:.3f}" for low, high in ends]
     shown["z"] = [_z(z) for z in effects["z"]]
     shown["sign"] = ["same" if same else "OTHER" for same in effects["same_sign"]]
-    return shown
+    return _without_constant(shown, "column", "group")
+
+
+def _without_constant(frame: Any, *names: str) -> Any:
+    """Leave out columns that say the same in every row."""
+    return frame.drop(columns=[name for name in names if frame[name].nunique() == 1])
 
 
 def _distances(found: "Comparison") -> Any:
@@ -182,9 +187,12 @@ def _distances(found: "Comparison") -> Any:
     shown = shown[[*figure[: figure.index("distance") + 1], *labels, *figure[figure.index("distance") + 1 :]]]
     for line in shown.select_dtypes("number"):
         shown[line] = ["" if value != value else f"{value:.3f}" for value in shown[line]]
-    one_group = ["group"] if shown["group"].nunique() == 1 else []
     named = {"arm": _ARM, "distance": _SHOWN, "outcome": {"inflation and unemployment": "both"}}
-    return shown.drop(columns=["file", *one_group]).replace(named).rename(columns=lambda name: name.replace("_", " "))
+    return (
+        _without_constant(shown.drop(columns="file"), "group")
+        .replace(named)
+        .rename(columns=lambda name: name.replace("_", " "))
+    )
 
 
 def _closing(found: "Comparison") -> Iterator[str]:

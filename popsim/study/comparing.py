@@ -18,8 +18,9 @@ from popsim.survey import Vignette
 FITTED = ("baseline", "nano")
 """Engines that were fitted to published figures."""
 
-_ANSWERING = {"engine", "sampling", "prompt", "modules", "people", "network", "news", "readout", "draws", "feed_limit"}
-_OF_GROUP = {"population", "priors", "questionnaire"}
+_ANSWERING = {"engine", "sampling", "modules", "people", "network", "news", "readout", "draws", "feed_limit"}
+_OF_GROUP = {"population", "priors", "questionnaire", "prompt"}
+_LONGEST = 24
 _PEOPLE = {"population", "people", "priors", "size", "seed"}
 
 
@@ -125,7 +126,8 @@ def _label(spec: str, mine: Mapping[str, Any], others: Sequence[Mapping[str, Any
     """Name a column by its engine, and by the first settings in which the columns of that engine differ."""
     same = [one for one in others if one.get("engine.spec") == spec]
     differs = [path for path in mine if any(one.get(path) != mine[path] for one in same) and path != "engine.spec"]
-    shown = [f"{path.rpartition('.')[2]} {mine[path]}" for path in differs if len(str(mine[path])) <= 20]
+    named = {path: path.removesuffix(".name").rpartition(".")[2] for path in differs}
+    shown = [f"{named[path]} {mine[path]}" for path in differs if len(str(mine[path])) <= _LONGEST]
     return ", ".join([spec, *shown[:2]])
 
 
