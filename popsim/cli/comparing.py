@@ -73,8 +73,8 @@ def _print(found: "Comparison") -> None:
             if row["cells"] > 2:
                 line += f"; simulated on human: slope {row['slope']:.2f}, correlation {row['correlation']:.2f}"
             out.print(textwrap.fill(line, _WIDTH, subsequent_indent="    "))
-    if len(found.distances):
-        print_table(_distances(found), "Distance to the human distribution, and that of reference lines")
+    for group, here in found.distances.groupby("group", sort=False):
+        print_table(_distances(here), f"{group!s}: distance to the human distribution, and that of reference lines")
     out.print()
     for line in _closing(found):
         out.print(textwrap.fill(line, _WIDTH))
@@ -175,33 +175,33 @@ def _without_constant(frame: Any, *names: str) -> Any:
     return frame.drop(columns=[name for name in names if frame[name].nunique() == 1])
 
 
-def _distances(found: "Comparison") -> Any:
-    """Show the distances that are read most, of all columns side by side; JSON holds all of them."""
+def _distances(distances: Any) -> Any:
+    """Show the distance that is read most of each distribution, all columns side by side; JSON holds the others."""
     import pandas as pd
 
-    distances = found.distances[found.distances["distance"].isin(_SHOWN)]
+    cell = ["vignette", "outcome", "arm"]
+    ordered = pd.MultiIndex.from_frame(distances.loc[distances["distance"].eq("ordinal EMD"), cell])
+    twice = distances["distance"].eq("total variation") & pd.MultiIndex.from_frame(distances[cell]).isin(ordered)
+    distances = distances[distances["distance"].isin(_SHOWN) & ~twice].drop(columns=["file", "group"])
     figure = [name for name in distances if name not in ("column", "simulated")]
     labels = list(dict.fromkeys(distances["column"]))
     wide = distances.pivot(index=figure, columns="column", values="simulated")[labels]
     shown = wide.reindex(pd.MultiIndex.from_frame(distances[figure].drop_duplicates())).reset_index()
-    shown = shown[[*figure[: figure.index("distance") + 1], *labels, *figure[figure.index("distance") + 1 :]]]
+    shown = shown[[*cell, "distance", *labels, *figure[len(cell) + 1 :]]]
     for line in shown.select_dtypes("number"):
         shown[line] = ["" if value != value else f"{value:.3f}" for value in shown[line]]
     named = {"arm": _ARM, "distance": _SHOWN, "outcome": {"inflation and unemployment": "both"}}
-    return (
-        _without_constant(shown.drop(columns="file"), "group")
-        .replace(named)
-        .rename(columns=lambda name: name.replace("_", " "))
-    )
+    shown = shown.replace(named).rename(columns=lambda name: name.replace("_", " "))
+    return _without_constant(shown, "arm")
 
 
 def _closing(found: "Comparison") -> Iterator[str]:
     """Say what the tables hold together, and what they do not say."""
     for row in found.joint.itertuples():
         chi2 = f"chi2 = {row.chi2:.1f} on {row.freedom} degrees of freedom, p = {row.p:.3f}"
-        fitted = ", fitted to these targets" if row.column in found.fitted else ""
-        out_of = f"{row.column}{fitted}, {row.file}, all {row.figures} figures at once"
-        yield f"{out_of}: {chi2}; largest |z| {row.largest_z:.1f}; human errors included"
+        fitted = "; fitted to them, so human errors count for it and p is high" if row.column in found.fitted else ""
+        out_of = f"{row.column}, {row.file}, all {row.figures} figures at once"
+        yield f"{out_of}: {chi2}; largest |z| {row.largest_z:.1f}; human errors included{fitted}"
     if found.left_out:
         lacks = "; ".join(f"{count} ({what})" for what, count in found.left_out.items())
         yield f"Left out, {sum(found.left_out.values())} targets that do not apply to these runs: {lacks}"
