@@ -45,6 +45,10 @@ def compare(
         typer.echo(_as_json(found))
         return
     _print(found)
+    for run in loaded:
+        failed = run.manifest.get("failures", {"failed": 0})
+        if failed["failed"]:
+            out.print(f"{run.path}: {failed['failed']} of {failed['answers']} answers failed and are left out")
     for notice in dict.fromkeys(run.manifest["engine"]["notice"] for run in loaded if "engine" in run.manifest):
         out.print(textwrap.fill(notice, _WIDTH))
 

@@ -155,7 +155,7 @@ def _target_rows(column: _Column) -> pd.DataFrame:
         simulated, se, n = float(found.value[k]), float(found.se[k]), column.people[k]
         human_se = float(np.hypot(human_error(target, simulated, se, n), target.own_error))
         gap, total, margin = simulated - target.value, float(np.hypot(se, human_se)), room[file.name, target.label]
-        said = "" if column.sample.fitted else verdict(gap, total, margin, n, float(found.freedom[k]))
+        said = "" if column.sample.fitted else verdict(gap, total, margin, min(n, target.n), float(found.freedom[k]))
         z = gap / total if total > 0 else np.nan
         judged = said in VERDICTS
         rows.append(

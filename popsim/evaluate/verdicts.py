@@ -77,7 +77,7 @@ def verdict(gap: float, se: float, margin: float, n: int, freedom: float) -> str
         gap: Simulated less human.
         se: Its standard error, of both sides.
         margin: The gap that does not matter.
-        n: Simulated respondents of the smallest cell.
+        n: Respondents of the smallest cell, of humans or simulated ones.
         freedom: Degrees of freedom of the error.
 
     Returns:

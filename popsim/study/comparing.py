@@ -132,8 +132,15 @@ def _label(spec: str, mine: Mapping[str, Any], others: Sequence[Mapping[str, Any
 
 
 def _sample(label: str, runs: Sequence[Run], wave: int) -> Sample:
-    """Put the readable answers of runs together and say which of them are drawn again together."""
-    answers = pd.concat([_answers(run, wave) for run in runs], ignore_index=True)
+    """Put the readable answers of runs together and say which of them are drawn again together.
+
+    The same people in two runs (one population, seed and size) are the same persons.
+    """
+    drawn = [_part(run.scenario, _PEOPLE) for run in runs]
+    answers = pd.concat(
+        [_answers(run, wave).assign(source=drawn.index(people)) for run, people in zip(runs, drawn, strict=True)],
+        ignore_index=True,
+    )
     if answers.duplicated(["source", "row", "group", "arm", "question", "draw", "label"]).any():
         paths = ", ".join(str(run.path) for run in runs)
         raise RunError(f"{paths}: the same person answers twice in the same arm; give each run once")
@@ -151,7 +158,7 @@ def _sample(label: str, runs: Sequence[Run], wave: int) -> Sample:
 
 
 def _answers(run: Run, wave: int) -> pd.DataFrame:
-    """Take the readable answers of a run; the same people in another run of the same seed are the same persons."""
+    """Take the readable answers of a run to one fielding, each with the row and the weight of its person."""
     answers, people = run.answers, run.people
     weight = people["weight"].to_numpy(np.float64) if "weight" in people else np.ones(len(people))
     if not (weight > 0).all():
@@ -164,7 +171,6 @@ def _answers(run: Run, wave: int) -> pd.DataFrame:
         **{name: here[name].astype("str") for name in columns},
         row=row,
         weight=weight[row],
-        source=_part(run.scenario, _PEOPLE),
     )
 
 

@@ -113,6 +113,8 @@ def test_few_respondents_are_shown_and_never_judged():
     assert one["verdict"] == "not judged, n < 30"
     assert one["simulated"] > 2
     assert np.isnan(one["p"])
+    humans = compare([sample_of({"fall": noisy(3.0, 100)})], [file_of({"n": FEWEST - 1})], draws=60)
+    assert row(humans, statistic="mean")["verdict"] == "not judged, n < 30"
     enough = compare([sample_of({"fall": noisy(3.0, FEWEST)})], [file_of({})], draws=60)
     assert row(enough, statistic="mean")["verdict"] == "outside"
 
