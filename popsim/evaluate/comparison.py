@@ -143,53 +143,66 @@ def _take(sample: Sample, wanted: list[tuple[TargetFile, Target]], draws: int, s
 
 def _target_rows(column: _Column) -> pd.DataFrame:
     """Make the rows of one column: human figure, simulated figure, gap, verdict, and z beside it."""
-    found, rows = column.found, []
-    low, high = found.interval(LEVEL)
-    by_file = {file.name: file for file, _ in column.targets}
+    low, high = column.found.interval(LEVEL)
     room = {
-        (name, target.label): margin
-        for name, file in by_file.items()
+        (file.name, target.label): margin
+        for file in {file.name: file for file, _ in column.targets}.values()
         for target, margin in zip(file.targets, margins(file.targets), strict=True)
     }
-    for k, (file, target) in enumerate(column.targets):
-        simulated, se, n = float(found.value[k]), float(found.se[k]), column.people[k]
-        human_se = float(np.hypot(human_error(target, simulated, se, n), target.own_error))
-        gap, total, margin = simulated - target.value, float(np.hypot(se, human_se)), room[file.name, target.label]
-        said = "" if column.sample.fitted else verdict(gap, total, margin, min(n, target.n), float(found.freedom[k]))
-        z = gap / total if total > 0 else np.nan
-        judged = said in VERDICTS
-        rows.append(
-            {
-                "column": column.sample.label,
-                "file": file.name,
-                "family": target.family,
-                "vignette": target.vignette,
-                "group": target.group,
-                "outcome": " and ".join(target.outcomes),
-                "arm": target.pooling,
-                "statistic": target.statistic,
-                "of": target.of,
-                "human": target.value,
-                "human_se": human_se,
-                "human_n": target.n,
-                "simulated": simulated,
-                "simulated_se": se,
-                "low": float(low[k]),
-                "high": float(high[k]),
-                "n": n,
-                "gap": gap,
-                "margin": margin,
-                "verdict": said,
-                "z": z,
-                "p": float(2 * stats.norm.sf(abs(z))) if judged else np.nan,
-                "transfer": transfer(target, file.targets, file.textbook),
-            }
-        )
+    rows = [
+        {
+            **_about(file, target),
+            "column": column.sample.label,
+            "low": float(low[k]),
+            "high": float(high[k]),
+            **_judged(column, k, target, room[file.name, target.label]),
+            "transfer": transfer(target, file.targets, file.textbook),
+        }
+        for k, (file, target) in enumerate(column.targets)
+    ]
     table = pd.DataFrame(rows)
     if len(table):
         families = table.groupby(["file", "family"], sort=False)["p"]
         table["holm_p"] = families.transform(lambda p: holm(p.to_numpy(dtype=np.float64)))
     return table
+
+
+def _about(file: TargetFile, target: Target) -> dict[str, object]:
+    """Give what identifies a human figure."""
+    return {
+        "file": file.name,
+        "family": target.family,
+        "vignette": target.vignette,
+        "group": target.group,
+        "outcome": " and ".join(target.outcomes),
+        "arm": target.pooling,
+        "statistic": target.statistic,
+        "of": target.of,
+        "human": target.value,
+        "human_n": target.n,
+    }
+
+
+def _judged(column: _Column, k: int, target: Target, margin: float) -> dict[str, object]:
+    """Set the simulated figure beside the human one and judge the gap, unless who answered was fitted."""
+    found, n = column.found, column.people[k]
+    simulated, se = float(found.value[k]), float(found.se[k])
+    human_se = float(np.hypot(human_error(target, simulated, se, n), target.own_error))
+    gap, total = simulated - target.value, float(np.hypot(se, human_se))
+    z = gap / total if total > 0 else np.nan
+    fitted = column.sample.fitted
+    said = "" if fitted else verdict(gap, total, margin, min(n, target.n), float(found.freedom[k]))
+    return {
+        "human_se": human_se,
+        "simulated": simulated,
+        "simulated_se": se,
+        "n": n,
+        "gap": gap,
+        "margin": margin,
+        "verdict": said,
+        "z": z,
+        "p": float(2 * stats.norm.sf(abs(z))) if said in VERDICTS else np.nan,
+    }
 
 
 def _with_band(targets: pd.DataFrame, columns: int) -> pd.DataFrame:

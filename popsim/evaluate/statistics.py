@@ -25,7 +25,7 @@ def mean(values: Values, weights: Values) -> Values:
         [2.0, 3.0]
     """
     with np.errstate(invalid="ignore"):
-        return np.asarray((weights @ values) / weights.sum(axis=-1))
+        return np.asarray((weights @ values) / weights.sum(axis=-1))[()]
 
 
 def trimmed_sd(values: Values, weights: Values | None = None, share: float = 0.05) -> Values:
@@ -40,7 +40,8 @@ def trimmed_sd(values: Values, weights: Values | None = None, share: float = 0.0
         share: Share of the ranks to cut from each tail, below one half; 0 gives the plain standard deviation.
 
     Returns:
-        (...,) standard deviations in the unit of the answers; missing where fewer than two answers stay.
+        (...,) standard deviations in the unit of the answers, one number for one set of weights; missing where fewer
+        than two answers stay.
 
     Example:
         >>> float(trimmed_sd(np.array([-50.0, 1.0, 2.0, 3.0, 90.0]), share=0.2))
@@ -55,7 +56,7 @@ def trimmed_sd(values: Values, weights: Values | None = None, share: float = 0.0
     with np.errstate(invalid="ignore", divide="ignore"):
         average = (kept @ centred) / left
         variance = (kept @ centred**2 - left * average**2) / (left - 1)
-    return np.asarray(np.sqrt(np.where(left > 1, np.maximum(variance, 0.0), np.nan)))
+    return np.asarray(np.sqrt(np.where(left > 1, np.maximum(variance, 0.0), np.nan)))[()]
 
 
 def _kept(ranked: Values, share: float) -> Values:
