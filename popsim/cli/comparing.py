@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _WIDTH = 118
 _STATISTIC = {"trimmed_sd": "trimmed SD", "sd": "SD", "joint_share": "share"}
 _ARM = {"pooled_reversed": "pooled", "contrast": "both"}
+_PAIR = " and "
 _SHOWN = {"ordinal EMD": "EMD", "total variation": "TV", "Wasserstein-1": "Wasserstein-1", "KS": "KS"}
 
 
@@ -92,23 +93,24 @@ def _one_column(here: Any) -> Any:
     """Lay out one column of runs: a row per figure, its verdict before its z."""
     import pandas as pd
 
-    rows = []
-    for row in here.itertuples():
-        judged = {"margin": _size(row, row.margin), "verdict": row.verdict} if row.verdict else {}
-        rows.append(
-            {
-                **_what(row),
-                "human": _number(row, row.human),
-                "s.e.": _size(row, row.human_se),
-                "simulated": _number(row, row.simulated),
-                "95% interval": _interval(row),
-                "gap": _number(row, row.gap, sign=True),
-                **judged,
-                "z": _z(row.z),
-                **({"Holm p": f"{row.holm_p:.3f}" if row.holm_p == row.holm_p else ""} if judged else {}),
-                "transfer": _number(row, row.transfer),
-            }
-        )
+    rows: list[dict[str, str]] = []
+    for outcome, these in here.groupby("outcome", sort=False):
+        rows.append({"figure": outcome})
+        for row in these.itertuples():
+            judged = {"margin": _number(row, row.margin).strip(), "verdict": row.verdict} if row.verdict else {}
+            holm = {"Holm p": f"{row.holm_p:.3f}" if row.holm_p == row.holm_p else ""} if judged else {}
+            rows.append(
+                {
+                    **_human(row),
+                    "model": _number(row, row.simulated),
+                    "95% interval": _interval(row),
+                    "gap": _number(row, row.gap, sign=True),
+                    **judged,
+                    "z": _z(row.z),
+                    **holm,
+                    "transfer": _number(row, row.transfer),
+                }
+            )
     return pd.DataFrame(rows).fillna("")
 
 
@@ -116,24 +118,30 @@ def _columns(here: Any) -> Any:
     """Lay out several columns of runs side by side, and how far they lie apart."""
     import pandas as pd
 
-    figure = ["outcome", "arm", "statistic", "of"]
-    rows = []
-    for _, these in here.groupby(figure, sort=False):
-        first = next(these.itertuples())
-        shown = {**_what(first), "human": _number(first, first.human), "s.e.": _size(first, first.human_se)}
-        for row in these.itertuples():
-            head = row.column if row.verdict else f"{row.column}\n(fitted to\nthese targets)"
-            shown[head] = f"{_number(row, row.simulated)} {row.verdict or f'z {_z(row.z).strip()}'}"
-        band = f"{_number(first, first.band_low)} to {_number(first, first.band_high).strip()}"
-        rows.append({**shown, "all columns": band, "transfer": _number(first, first.transfer)})
+    rows: list[dict[str, str]] = []
+    for outcome, of_outcome in here.groupby("outcome", sort=False):
+        rows.append({"figure": outcome})
+        for _, these in of_outcome.groupby(["arm", "statistic", "of"], sort=False):
+            first = next(these.itertuples())
+            shown = _human(first)
+            for row in these.itertuples():
+                head = row.column if row.verdict else f"{row.column}\n(fitted to\nthese targets)"
+                shown[head] = f"{_number(row, row.simulated)} {row.verdict or f'z {_z(row.z).strip()}'}"
+            band = f"{_number(first, first.band_low)} to {_number(first, first.band_high).strip()}"
+            rows.append({**shown, "all columns": band, "transfer": _number(first, first.transfer)})
     return pd.DataFrame(rows).fillna("")
 
 
-def _what(row: Any) -> dict[str, str]:
+def _human(row: Any) -> dict[str, str]:
+    """Name a figure and give the human one."""
     of = row.of.replace("both_", "both ").replace("_", "/")
     figure = f"{_STATISTIC.get(row.statistic, row.statistic)} {of}".strip()
-    outcome = "both" if row.statistic == "joint_share" else row.outcome
-    return {"outcome": outcome, "arm": _ARM.get(row.arm, row.arm), "figure": figure}
+    arm = _ARM.get(row.arm, row.arm)
+    return {
+        "figure": f"  {arm}: {figure}",
+        "human": _number(row, row.human),
+        "s.e.": _number(row, row.human_se).strip(),
+    }
 
 
 def _number(row: Any, value: float, sign: bool = False) -> str:
@@ -142,16 +150,12 @@ def _number(row: Any, value: float, sign: bool = False) -> str:
         return ""
     plus = "+" if sign else ""
     if "share" in row.statistic:
-        return f"{round(100 * value, 1) + 0.0:{plus}6.1f}%"
-    return f"{round(value, 3) + 0.0:{plus}7.3f}"
+        return f"{round(100 * value, 1) + 0.0:{plus}5.1f}%"
+    return f"{round(value, 3) + 0.0:{plus}6.3f}"
 
 
 def _z(value: float) -> str:
     return "" if value != value else f"{round(value, 1) + 0.0:5.1f}"
-
-
-def _size(row: Any, value: float) -> str:
-    return "" if value != value else _number(row, value).strip()
 
 
 def _interval(row: Any) -> str:
@@ -194,7 +198,8 @@ def _distances(distances: Any) -> Any:
     shown = shown[[*cell, "distance", *labels, *figure[len(cell) + 1 :]]]
     for line in shown.select_dtypes("number"):
         shown[line] = ["" if value != value else f"{value:.3f}" for value in shown[line]]
-    named = {"arm": _ARM, "distance": _SHOWN, "outcome": {"inflation and unemployment": "both"}}
+    named = {"arm": _ARM, "distance": _SHOWN}
+    shown["outcome"] = ["both" if _PAIR in outcome else outcome for outcome in shown["outcome"]]
     shown = shown.replace(named).rename(columns=lambda name: name.replace("_", " "))
     return _without_constant(shown, "arm")
 
@@ -223,6 +228,6 @@ def _closing(found: "Comparison") -> Iterator[str]:
             "sets its own. Holm p: of no gap at all, adjusted for the figures of the same family."
         )
     yield (
-        "transfer: the same figure of the other vignettes, turned by textbook signs. pooled: both arms, fall reversed. "
-        "Shares in %; joint shares are of inflation, then unemployment."
+        "transfer: the same figure of the other vignettes, turned by textbook signs. pooled: the mean of the arms, some "
+        "reversed as the target says. Shares in %; fall/rise: the first outcome falls and the second rises."
     )

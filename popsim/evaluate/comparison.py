@@ -153,9 +153,8 @@ def _target_rows(column: _Column) -> pd.DataFrame:
         {
             **_about(file, target),
             "column": column.sample.label,
-            "low": float(low[k]),
-            "high": float(high[k]),
             **_judged(column, k, target, room[file.name, target.label]),
+            **_ends(target, float(low[k]), float(high[k]), column.people[k]),
             "transfer": transfer(target, file.targets, file.textbook),
         }
         for k, (file, target) in enumerate(column.targets)
@@ -181,6 +180,16 @@ def _about(file: TargetFile, target: Target) -> dict[str, object]:
         "human": target.value,
         "human_n": target.n,
     }
+
+
+def _ends(target: Target, low: float, high: float, n: int) -> dict[str, float]:
+    """Keep the ends of an interval possible; a share of nobody may still be 3 in n (Hanley and Lippman-Hand 1983)."""
+    if target.statistic not in ("share", "joint_share") or np.isnan(low):
+        return {"low": low, "high": high}
+    some = 1 - (1 - LEVEL) ** (1 / n)
+    if low == high and low in (0.0, 1.0):
+        return {"low": max(low - some, 0.0), "high": min(high + some, 1.0)}
+    return {"low": max(low, 0.0), "high": min(high, 1.0)}
 
 
 def _judged(column: _Column, k: int, target: Target, margin: float) -> dict[str, object]:
@@ -263,7 +272,7 @@ def _joint_rows(column: _Column) -> list[tuple[object, ...]]:
         places = [
             k
             for k, (file, target) in enumerate(column.targets)
-            if file.name == name and target.pooling != CONTRAST and column.found.se[k] > 0
+            if file.name == name and target.pooling != CONTRAST and not np.isnan(column.found.se[k])
         ]
         if not places:
             continue

@@ -69,6 +69,14 @@ def test_pooled_shares_reverse_the_fall_arm_and_weigh_both_arms_alike():
     assert found.left_out == {f"no vignette {name}": 21 for name in list(HUMANS.textbook)[1:]}
 
 
+def test_a_share_of_nobody_has_an_interval_all_the_same():
+    share = {"statistic": "share", "of": "same", "value": 0.1, "se": None}
+    found = compare([sample_of({"fall": [(-1.0, 0.0)] * 100})], [file_of(share, share | {"of": "fall"})], draws=60)
+    nobody, all_of_them = found.targets[["low", "high"]].to_numpy().tolist()
+    assert nobody == pytest.approx([0, 1 - 0.05**0.01])
+    assert all_of_them == pytest.approx([0.05**0.01, 1])
+
+
 def test_weights_of_people_count():
     weight = [3.0] * 40 + [1.0] * 40
     found = compare([sample_of({"fall": [(-1.0, 0.0)] * 40 + [(0.0, 0.0)] * 40}, weight)], [file_of({})], draws=60)
