@@ -228,6 +228,6 @@ def _closing(found: "Comparison") -> Iterator[str]:
             "sets its own. Holm p: of no gap at all, adjusted for the figures of the same family."
         )
     yield (
-        "transfer: the same figure of the other vignettes, turned by textbook signs. pooled: the mean of the arms, some "
-        "reversed as the target says. Shares in %; fall/rise: the first outcome falls and the second rises."
+        "transfer: the same figure of the other vignettes, turned by textbook signs. pooled: the mean of the arms, "
+        "some reversed as the target says. Shares in %; fall/rise: the first outcome falls and the second rises."
     )

@@ -126,9 +126,9 @@ def _label(spec: str, mine: Mapping[str, Any], others: Sequence[Mapping[str, Any
     """Name a column by its engine, and by the first settings in which the columns of that engine differ."""
     same = [one for one in others if one.get("engine.spec") == spec]
     differs = [path for path in mine if any(one.get(path) != mine[path] for one in same) and path != "engine.spec"]
-    named = {path: path.removesuffix(".name").rpartition(".")[2] for path in differs}
-    shown = [f"{named[path]} {mine[path]}" for path in differs if len(str(mine[path])) <= _LONGEST]
-    return ", ".join([spec, *shown[:2]])
+    names = [path for path in differs if path.endswith(".name")]
+    shown = [path for path in names or differs if len(str(mine[path])) <= _LONGEST][:2]
+    return ", ".join([spec, *(f"{path.removesuffix('.name').rpartition('.')[2]} {mine[path]}" for path in shown)])
 
 
 def _sample(label: str, runs: Sequence[Run], wave: int) -> Sample:
