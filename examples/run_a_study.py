@@ -14,4 +14,7 @@ for run in runs:
     print(run.answers.groupby("question", observed=True)["value"].describe().round(2))
 
 print("baseline is fitted to these figures; that it meets them says nothing about people:")
-print(popsim.compare(*runs).round(3).to_string())
+found = popsim.compare(*runs)
+figures = ["outcome", "arm", "statistic", "of", "human", "human_se", "simulated", "low", "high", "z"]
+print(found.targets[figures].round(3).to_string(index=False))
+print(found.intervals)

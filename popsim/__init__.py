@@ -21,6 +21,7 @@ _HOME = {
     "load_questionnaire": "popsim.survey",
     "load_run": "popsim.study",
     "load_scenario": "popsim.scenario",
+    "load_targets": "popsim.evaluate",
     "margin_report": "popsim.population",
     "rake": "popsim.population",
     "read_reply": "popsim.survey",

@@ -5,6 +5,7 @@ PopsimError               a problem that its reader can mend; the command line p
 ├── SurveyError           a question, a questionnaire, a vignette
 ├── NetworkError          a follow graph or a rule of spread
 ├── ScenarioError         a scenario file, a sweep, a prompt template
+├── TargetError           human figures: a file of targets, a table of answers, a distance that cannot be taken
 ├── TuneError             a training file, or a training that cannot go on as asked
 ├── RunError              a Run folder: made by another scenario, locked by another process, incomplete
 └── EngineError           an engine that is unknown, not installed or failing; ``retryable``: asking again may help
@@ -32,6 +33,10 @@ class NetworkError(PopsimError):
 
 class ScenarioError(PopsimError):
     """Something in a scenario file, a sweep or a prompt template is wrong."""
+
+
+class TargetError(PopsimError):
+    """Human figures cannot be set beside simulated ones as asked."""
 
 
 class TuneError(PopsimError):

@@ -20,7 +20,7 @@ _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-Shelf = Literal["scenarios", "scenarios/questionnaires", "populations", "presets"]
+Shelf = Literal["scenarios", "scenarios/questionnaires", "scenarios/targets", "populations", "presets"]
 
 
 class Frozen(BaseModel):

@@ -145,13 +145,60 @@ def test_run_and_compare(call):
         assert status == 0
         assert "inflation_2" in out
         assert "fitted" in out
-    status, out, _ = call("compare", "fall", "rise", "--json")
+        assert f"popsim compare {name}" in out
+    status, out, _ = call("compare", "fall", "rise", "--json", "--draws", 50)
     assert status == 0
-    table = pd.DataFrame(json.loads(out))
-    assert set(table["statistic"]) >= {"mean", "trimmed SD", "share rise", "share both_fall"}
-    status, out, _ = call("compare", "fall")
+    found = json.loads(out)
+    assert {row["statistic"] for row in found["targets"]} >= {"mean", "trimmed_sd", "share", "joint_share", "asymmetry"}
+    assert found["fitted"] == ["baseline"]
+    status, out, _ = call("compare", "fall", "--draws", 50)
     assert status == 0
-    assert "fitted" in out
+    assert "baseline (fitted to these targets, so not judged)" in out
+    assert "19 (no readable answer in arm rise)" in out
+    assert "Monte-Carlo intervals, given model, prompt and temperature" in " ".join(out.split())
+    assert max(map(len, out.splitlines()[:-1])) <= 120
+
+
+def targets(**changes):
+    """A file with one human figure."""
+    figure = {"vignette": "oil", "outcome": "inflation", "group": "households", "statistic": "mean", "pooling": "fall"}
+    figure |= {"value": 0.3, "se": 0.1, "n": 500, "wave": "1", "form": "levels", "population": "adults"}
+    figure |= {"weighted": False, "published": "2020-01-01", "source": "a table", "obtained": "read"}
+    path = f"{'_'.join(changes)}.yaml"
+    Path(path).write_text(yaml.safe_dump({"name": "mine", "title": "Mine", "targets": [figure | changes]}))
+    return path
+
+
+def humans(answer, weight):
+    """A file that describes a table of one human answer."""
+    Path(f"{answer}_{weight}.csv").write_text(f"arm,q1,q2,w\nfall,1.6,{answer},{weight}\n")
+    rows = {"file": f"{answer}_{weight}.csv", "group": "households", "vignette": "oil", "arm": "arm", "weight": "w"}
+    rows |= {"outcomes": {"inflation": {"shock": "q2", "baseline": "q1"}}, "population": "adults"}
+    rows |= {"published": "2020-01-01", "source": "ours"}
+    path = f"{answer}_{weight}.yaml"
+    Path(path).write_text(yaml.safe_dump({"name": "mine", "title": "Mine", "rows": rows}))
+    return path
+
+
+def test_a_comparison_that_cannot_be_made_is_one_line_and_status_2(call):
+    call("run", study(group="households"), "--out", "fall")
+    for arguments, said in (
+        (["fall", "aprw_households"], "the runs have no readable answer in arm 'rise'"),
+        (["fall"], "fall: its scenario names no targets; write a file of them behind the runs"),
+        (["fall", "mine.yaml"], "mine.yaml: no such file"),
+        (["fall", "aprw_householts"], "did you mean aprw_households"),
+        (["nowhere"], "nowhere: is no Run folder"),
+        (["fall", targets(statistic="share", of="up")], "share up makes no sense for a change. Allowed: mean, sd"),
+        (["fall", targets(outcome="prices")], "the runs have no outcome 'prices'"),
+        (["fall", targets(form="direct")], "figures of two forms of a question are not compared"),
+        (["fall", humans("98", "1")], "column 'q2' holds 98 in row 1, not from -2 to 8; a code for no answer belongs"),
+        (["fall", humans("2.0", "0")], "column 'w' holds 0 in row 1; weights must be positive"),
+        (["fall", "aprw_households", "--wave", 1], "fall: has no wave 1; its waves are 0 to 0"),
+    ):
+        status, _, err = call("compare", *arguments)
+        assert status == 2
+        assert said in err
+        assert err.count("\n") == 1
 
 
 def test_run_goes_on_where_it_stopped_and_refuses_another_study(call):

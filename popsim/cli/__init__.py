@@ -5,10 +5,11 @@ from pathlib import Path
 
 import typer
 
+from popsim.cli.comparing import compare
 from popsim.cli.inputs import check, copy, list_shipped, people
 from popsim.cli.models import cache, engines, tune
 from popsim.cli.printing import err
-from popsim.cli.studies import compare, run, show, sweep
+from popsim.cli.studies import run, show, sweep
 from popsim.errors import PopsimError
 
 app = typer.Typer(

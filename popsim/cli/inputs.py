@@ -11,7 +11,7 @@ from popsim.errors import PopsimError, PopulationError, ScenarioError, SurveyErr
 from popsim.files import Shelf, find_file, read_yaml, shipped, write_whole
 from popsim.slots import did_you_mean
 
-SHELVES: tuple[Shelf, ...] = ("scenarios", "scenarios/questionnaires", "populations", "presets")
+SHELVES: tuple[Shelf, ...] = ("scenarios", "scenarios/questionnaires", "scenarios/targets", "populations", "presets")
 
 
 def check(
@@ -60,7 +60,7 @@ def people(
 
 
 def list_shipped() -> None:
-    """List the shipped scenarios, questionnaires, populations and presets."""
+    """List the shipped scenarios, questionnaires, targets, populations and presets."""
     for shelf in SHELVES:
         out.print(f"{shelf}:")
         for name, path in shipped(shelf).items():
@@ -73,7 +73,7 @@ def copy(
     name: Annotated[str, typer.Argument(help="The name of something shipped; see popsim list.")],
     file: Annotated[Path, typer.Argument(help="The file to write.")],
 ) -> None:
-    """Write a shipped scenario, questionnaire, population or preset to a file of your own."""
+    """Write a shipped scenario, questionnaire, population, preset or file of targets to a file of your own."""
     known = {stem: path for shelf in reversed(SHELVES) for stem, path in shipped(shelf).items()}
     if name not in known:
         raise ScenarioError(f"{name}: not shipped{did_you_mean(name, known)} Shipped: {', '.join(sorted(known))}")
@@ -92,6 +92,7 @@ def copy(
 def _check(name: str) -> str:
     """Read one file as what its keys say it is."""
     from popsim.engines.presets import load_preset
+    from popsim.evaluate import load_targets
     from popsim.model import PopulationModel
     from popsim.population import load_population
     from popsim.scenario import sweep_points
@@ -113,9 +114,12 @@ def _check(name: str) -> str:
     if {"attributes", "from_table", "steps"} & set(data):
         load_population(name)
         return "population, good"
+    if "targets" in data or "rows" in data:
+        return f"targets, {len(load_targets(name).targets)} figures, good"
     if "spec" in data:
         load_preset(name)
         return "preset, good"
     raise SurveyError(
-        f"{name}: is no scenario (questionnaire:), questionnaire (vignettes:), population (attributes:), preset (spec:)"
+        f"{name}: is no scenario (questionnaire:), questionnaire (vignettes:), population (attributes:), preset "
+        "(spec:), file of targets (targets:)"
     )

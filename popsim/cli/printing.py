@@ -14,6 +14,10 @@ out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
+WIDTH = 118
+"""Columns that a paragraph takes."""
+
+
 def print_table(frame: Any, title: str) -> None:
     """Print a frame without its empty columns, numbers to the right; wide where no window is narrower."""
     table = Table(box=None, pad_edge=False)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from popsim.cli.learning import print_learning
 from popsim.cli.printing import out, print_notices, print_table, progress_bar
 from popsim.errors import ScenarioError
 from popsim.slots import did_you_mean
@@ -124,31 +123,6 @@ def show(
             out.print(f"[{role}]\n{text}\n")
 
 
-def compare(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run folders of one questionnaire; arms may be spread over several.")
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
-    """Set simulated answers beside the published human figures that the questionnaire carries."""
-    from popsim.study import compare as compare_runs
-    from popsim.study import load_run
-
-    loaded = [load_run(path) for path in runs]
-    referenced = any(one.reference for run in loaded for one in run.scenario.questionnaire.vignettes)
-    if not as_json and print_learning(loaded) and not referenced:
-        return
-    table = compare_runs(*loaded)
-    if as_json:
-        typer.echo(table.to_json(orient="records", indent=1))
-        return
-    shown = table.drop(columns="vignette") if table["vignette"].nunique() == 1 else table
-    print_table(shown, "Simulated beside published human figures (changes in the answers' unit, shares 0 to 1)")
-    out.print(f"Largest |z|: {table['z'].abs().max():.2f} over {len(table)} figures, human standard errors included")
-    for notice in dict.fromkeys(one.manifest["engine"]["notice"] for one in loaded):
-        out.print(notice)
-
-
 def _overrides(engine: str | None, size: int | None, seed: int | None) -> dict[str, Any]:
     given = {"engine": engine, "size": size, "seed": seed}
     return {key: value for key, value in given.items() if value is not None}
@@ -213,5 +187,5 @@ def _print_run(done: Any) -> None:
         f"{manifest['seconds']:.1f} s"
     )
     print_notices(manifest, done.path)
-    if any(vignette.reference or vignette.references for vignette in done.scenario.questionnaire.vignettes):
+    if done.scenario.targets:
         out.print(f"Beside the published human figures: popsim compare {done.path}")

@@ -1,6 +1,8 @@
-"""Statistics of survey answers, each a function on an array."""
+"""Weighted statistics of survey answers, over one set of weights or over many at once.
 
-from collections.abc import Callable
+Weights count respondents: they sum to the number of answers. Where they are (draws, n), each row is one resample and
+the statistic comes back as (draws,).
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,82 +10,91 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 
-def trimmed(values: Values, share: float = 0.05) -> Values:
-    """Cut a share of the ranks from each tail; the number cut is rounded down, ties are cut by rank.
+def mean(values: Values, weights: Values) -> Values:
+    """Take the weighted mean.
 
     Args:
         values: (n,) answers.
-        share: Share to cut from each tail, below one half.
+        weights: (..., n) weights.
 
     Returns:
-        The answers that remain, sorted.
+        (...,) means.
 
     Example:
-        >>> trimmed(np.array([9.0, 1.0, 2.0, 3.0]), 0.25).tolist()
+        >>> mean(np.array([1.0, 3.0]), np.array([[1.0, 1.0], [0.0, 2.0]])).tolist()
         [2.0, 3.0]
     """
-    cut = int(np.floor(share * len(values) + 1e-9))
-    return np.sort(values)[cut : len(values) - cut]
+    with np.errstate(invalid="ignore"):
+        return np.asarray((weights @ values) / weights.sum(axis=-1))[()]
 
 
-def trimmed_sd(values: Values, share: float = 0.05) -> float:
+def trimmed_sd(values: Values, weights: Values | None = None, share: float = 0.05) -> Values:
     """Standard deviation (n - 1) after cutting both tails, as in Andre et al. (2022), Table A.5.
 
+    From each tail go the floor of ``share`` of the ranks. Ties are cut by rank; an answer whose weight reaches over the
+    cut stays in part, so that a weight of 2 is the same as the answer twice.
+
     Args:
-        values: (n,) answers in any unit, n large enough to leave two.
-        share: Share to cut from each tail.
+        values: (n,) answers in any unit.
+        weights: (..., n) weights; 1 each unless given.
+        share: Share of the ranks to cut from each tail, below one half; 0 gives the plain standard deviation.
 
     Returns:
-        The standard deviation in the unit of the answers.
+        (...,) standard deviations in the unit of the answers, one number for one set of weights; missing where fewer
+        than two answers stay.
 
     Example:
-        >>> trimmed_sd(np.array([-50.0, 1.0, 2.0, 3.0, 90.0]), 0.2)
+        >>> float(trimmed_sd(np.array([-50.0, 1.0, 2.0, 3.0, 90.0]), share=0.2))
         1.0
     """
-    return float(np.std(trimmed(values, share), ddof=1))
+    order = np.argsort(values, kind="stable")
+    middle = np.median(values) if len(values) else 0.0
+    centred = values[order] - middle
+    ranked = (np.ones(len(values)) if weights is None else weights)[..., order]
+    kept = _kept(ranked, share) if share else ranked
+    left = kept.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        average = (kept @ centred) / left
+        variance = (kept @ centred**2 - left * average**2) / (left - 1)
+    return np.asarray(np.sqrt(np.where(left > 1, np.maximum(variance, 0.0), np.nan)))[()]
 
 
-def direction_shares(change: Values) -> dict[str, float]:
-    """Shares of answers that fall, stay and rise.
+def _kept(ranked: Values, share: float) -> Values:
+    """Take the floor of a share of the total weight from both ends of weights in rank order."""
+    above = np.cumsum(ranked, axis=-1)
+    total = above[..., -1:]
+    cut = np.floor(share * total + 1e-9)
+    kept = np.minimum(above, total - cut) - np.maximum(above - ranked, cut)
+    return np.asarray(np.clip(kept, 0, None))
+
+
+def direction(change: Values, of: str) -> Values:
+    """Mark the changes of one direction with 1 and the others with 0.
+
+    Args:
+        change: (n,) changes.
+        of: ``fall``, ``same`` or ``rise``.
 
     Example:
-        >>> direction_shares(np.array([-1.0, 0.0, 2.0, 0.5]))
-        {'fall': 0.25, 'same': 0.25, 'rise': 0.5}
+        >>> direction(np.array([-1.0, 0.0, 2.0]), "rise").tolist()
+        [0.0, 0.0, 1.0]
     """
-    sign = np.sign(change)
-    return {name: float(np.mean(sign == s)) for name, s in (("fall", -1), ("same", 0), ("rise", 1))}
+    return np.asarray(np.sign(change) == {"fall": -1, "same": 0, "rise": 1}[of], dtype=np.float64)
 
 
-def joint_direction_shares(first: Values, second: Values) -> dict[str, float]:
-    """Shares of pairs of changes by their two directions; ``other`` holds every pair with a zero.
+def joint_direction(first: Values, second: Values, of: str) -> Values:
+    """Mark the pairs of changes of two directions with 1; ``other`` are all pairs with a zero.
 
     Args:
         first: (n,) changes of one outcome.
-        second: (n,) changes of the other, the same people.
+        second: (n,) changes of the other, of the same people.
+        of: ``both_fall``, ``fall_rise``, ``rise_fall``, ``both_rise`` or ``other``.
 
     Example:
-        >>> joint_direction_shares(np.array([1.0, -1.0]), np.array([1.0, 0.0]))
-        {'both_fall': 0.0, 'fall_rise': 0.0, 'rise_fall': 0.0, 'both_rise': 0.5, 'other': 0.5}
+        >>> joint_direction(np.array([1.0, -1.0]), np.array([1.0, 0.0]), "other").tolist()
+        [0.0, 1.0]
     """
-    a, b = np.sign(first), np.sign(second)
-    signs = {"both_fall": (-1, -1), "fall_rise": (-1, 1), "rise_fall": (1, -1), "both_rise": (1, 1)}
-    shares = {name: float(np.mean((a == x) & (b == y))) for name, (x, y) in signs.items()}
-    return {**shares, "other": float(np.mean((a == 0) | (b == 0)))}
-
-
-def bootstrap_se(values: Values, statistic: Callable[[Values], float], rng: np.random.Generator, draws: int) -> float:
-    """Standard error of a statistic by resampling persons (Efron 1979).
-
-    Args:
-        values: (n,) one value per person.
-        statistic: The function of the sample.
-        rng: Where the resampling comes from.
-        draws: Number of resamples.
-
-    Example:
-        >>> se = bootstrap_se(np.arange(100.0), np.mean, np.random.default_rng(0), 500)
-        >>> bool(abs(se - np.std(np.arange(100.0)) / 10) < 0.2)
-        True
-    """
-    n = len(values)
-    return float(np.std([statistic(values[rng.integers(0, n, n)]) for _ in range(draws)], ddof=1))
+    if of == "other":
+        return np.asarray((first == 0) | (second == 0), dtype=np.float64)
+    ways = {"both_fall": ("fall", "fall"), "both_rise": ("rise", "rise")}.get(of) or tuple(of.split("_"))
+    return direction(first, ways[0]) * direction(second, ways[1])

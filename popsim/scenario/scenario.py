@@ -157,6 +157,7 @@ class Scenario(Frozen):
     remember: bool = False
     """In later waves the prompt tells respondents what they answered in the one before."""
     questionnaire: Questionnaire
+    targets: tuple[Text, ...] = ()  # files of human figures for popsim compare, by path or shipped name
     arms: dict[Name, Arm] = Field(min_length=1)
     waves: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     """Steps at which the questionnaire is fielded."""

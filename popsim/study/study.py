@@ -20,7 +20,6 @@ from popsim.engines.journal import Journal
 from popsim.engines.journaled import Journaled
 from popsim.engines.readout import measured
 from popsim.errors import RunError
-from popsim.evaluate import compare_with_reference
 from popsim.model import Respondent
 from popsim.scenario import EngineSettings, Point, Scenario, scenario_hash, single
 from popsim.study.ask import ProgressCallback, ask
@@ -29,7 +28,6 @@ from popsim.study.folder import (
     JOURNAL,
     Run,
     claim,
-    first_difference,
     load_run,
     locked,
     versions,
@@ -168,41 +166,6 @@ def _sweep(
             write_table(folder, "answers", _swept_answers(points, cells))
             manifest |= {"state": "complete", "seconds": round(time.monotonic() - started, 3), "versions": versions()}
             write_manifest(folder, manifest)
-
-
-def compare(*runs: Run) -> pd.DataFrame:
-    """Set the answers of runs beside the published human figures that their questionnaire carries.
-
-    Args:
-        runs: Complete runs of one questionnaire; the arms may be spread over several.
-
-    Returns:
-        A row per published figure; see `popsim.evaluate.compare_with_reference`.
-
-    Raises:
-        RunError: The runs differ in their questionnaire, or one is not complete.
-    """
-    for one in runs:
-        if one.manifest["state"] != "complete":
-            raise RunError(
-                f"{one.path}: is {one.manifest['state']}, not complete; run the same command again to finish it"
-            )
-        kind = one.scenario.readout.kind
-        if kind != "generate":
-            raise RunError(
-                f"{one.path}: was read out by {kind}, so its answers are means, whose spread is not that of answers; "
-                "use distributions.parquet"
-            )
-        difference = first_difference(
-            runs[0].scenario.questionnaire.model_dump(), one.scenario.questionnaire.model_dump()
-        )
-        if difference:
-            raise RunError(f"{one.path}: has another questionnaire than {runs[0].path}: {difference[0]} differs")
-        if one.scenario.group != runs[0].scenario.group:
-            raise RunError(f"{one.path}: asks {one.scenario.group}, {runs[0].path} asks {runs[0].scenario.group}")
-    answers = pd.concat([one.answers.assign(replicate=k) for k, one in enumerate(runs)], ignore_index=True)
-    first = runs[0].scenario
-    return compare_with_reference(answers, first.questionnaire.of_group(first.group))
 
 
 def default_folder(scenario: Scenario, identity: object) -> Path:

@@ -63,7 +63,7 @@ class JointDirections(Frozen):
 
 
 class VignetteReference(Frozen):
-    """Published human answers to a vignette, which ``baseline`` is fitted to and ``compare`` compares with."""
+    """Published human answers to a vignette, which ``baseline`` is fitted to and ``compare`` finds its changes in."""
 
     source: Text
     n: int = Field(gt=0)

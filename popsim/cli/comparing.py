@@ -1,0 +1,245 @@
+"""popsim compare: simulated answers beside human figures, for a reader in a window of 120 columns."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from popsim.cli.learning import print_learning
+from popsim.cli.printing import WIDTH, out, print_table
+from popsim.errors import RunError
+
+if TYPE_CHECKING:
+    from popsim.evaluate import Comparison
+
+_STATISTIC = {"trimmed_sd": "trimmed SD", "sd": "SD", "joint_share": "share"}
+_ARM = {"pooled_reversed": "pooled", "contrast": "both"}
+_PAIR = " and "
+_SHOWN = {"ordinal EMD": "EMD", "total variation": "TV", "Wasserstein-1": "Wasserstein-1", "KS": "KS"}
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run or sweep folders, whose arms and groups are put together; then, unless their scenarios name "
+            "some, files of human figures, by path or shipped name."
+        ),
+    ],
+    wave: Annotated[int, typer.Option(help="Which fielding of the questionnaire.", min=0)] = 0,
+    draws: Annotated[int, typer.Option(help="Resamples behind the intervals.", min=50)] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Set simulated answers beside human figures, with a verdict, intervals and reference lines."""
+    from popsim.study import compare as compare_runs
+    from popsim.study import load_run
+    from popsim.study.comparing import runs_of
+    from popsim.study.learning import learning
+
+    folders = [name for name in runs if Path(name).is_dir()]
+    if not folders:
+        raise RunError(f"{runs[0]}: is no Run folder; popsim run makes one")
+    loaded = [load_run(folder) for folder in folders]
+    targets = [name for name in runs if name not in folders]
+    whole = [one for run in loaded for one in runs_of(run)]
+    rates = learning(*whole)
+    if len(rates) and not as_json:
+        print_learning(rates)
+    if len(rates) and not targets and not any(one.scenario.targets for one in whole):
+        if as_json:
+            typer.echo(rates.to_json(orient="records", indent=1))
+        return
+    found = compare_runs(*loaded, targets=targets, wave=wave, draws=draws)
+    if as_json:
+        typer.echo(_as_json(found, rates))
+        return
+    _print(found)
+    for run in loaded:
+        failed = run.manifest.get("failures", {"failed": 0})
+        if failed["failed"]:
+            out.print(f"{run.path}: {failed['failed']} of {failed['answers']} answers failed and are left out")
+    for notice in dict.fromkeys(run.manifest["engine"]["notice"] for run in loaded if "engine" in run.manifest):
+        out.print(textwrap.fill(notice, WIDTH))
+
+
+def _as_json(found: "Comparison", rates: Any) -> str:
+    """Give every table as a list of rows, and what is said of them."""
+    tables = {"learning": json.loads(rates.to_json(orient="records"))}
+    tables |= {
+        name: json.loads(getattr(found, name).to_json(orient="records"))
+        for name in ("targets", "effects", "contrasts", "distances", "joint")
+    }
+    about = {"fitted": found.fitted, "left_out": found.left_out, "intervals": found.intervals}
+    return json.dumps({**tables, **about}, indent=1, ensure_ascii=False)
+
+
+def _print(found: "Comparison") -> None:
+    for (group, vignette), here in found.targets.groupby(["group", "vignette"], sort=False):
+        sizes = f"{here['n'].min():,} to {here['n'].max():,}" if here["n"].nunique() > 1 else f"{here['n'].min():,}"
+        shown = _one_column(here) if here["column"].nunique() == 1 else _columns(here)
+        heading = _headed(here["column"].iloc[0], found) if here["column"].nunique() == 1 else "all columns"
+        print_table(shown, f"{vignette}, {group}: {heading}, n = {sizes}")
+    if len(found.effects):
+        print_table(_effects(found), "Effects of one arm against another")
+        for _, row in found.contrasts.iterrows():
+            what = f"{row['column']}, {row['group']}, {row['contrast']}"
+            line = f"  {what}: {row['same_sign']} of {row['cells']} signs agree"
+            if row["cells"] > 2:
+                line += f"; simulated on human: slope {row['slope']:.2f}, correlation {row['correlation']:.2f}"
+            out.print(textwrap.fill(line, WIDTH, subsequent_indent="    "))
+    for group, here in found.distances.groupby("group", sort=False):
+        print_table(_distances(here), f"{group!s}: distance to the human distribution, and that of reference lines")
+    out.print()
+    for line in _closing(found):
+        out.print(textwrap.fill(line, WIDTH))
+
+
+def _headed(column: str, found: "Comparison") -> str:
+    return f"{column} (fitted to these targets, so not judged)" if column in found.fitted else column
+
+
+def _one_column(here: Any) -> Any:
+    """Lay out one column of runs: a row per figure, its verdict before its z."""
+    import pandas as pd
+
+    rows: list[dict[str, str]] = []
+    for outcome, these in here.groupby("outcome", sort=False):
+        rows.append({"figure": outcome})
+        for row in these.itertuples():
+            judged = {"margin": _number(row, row.margin).strip(), "verdict": row.verdict} if row.verdict else {}
+            holm = {"Holm p": f"{row.holm_p:.3f}" if row.holm_p == row.holm_p else ""} if judged else {}
+            rows.append(
+                {
+                    **_human(row),
+                    "model": _number(row, row.simulated),
+                    "95% interval": _interval(row),
+                    "gap": _number(row, row.gap, sign=True),
+                    **judged,
+                    "z": _z(row.z),
+                    **holm,
+                    "transfer": _number(row, row.transfer),
+                }
+            )
+    return pd.DataFrame(rows).fillna("")
+
+
+def _columns(here: Any) -> Any:
+    """Lay out several columns of runs side by side, and how far they lie apart."""
+    import pandas as pd
+
+    rows: list[dict[str, str]] = []
+    for outcome, of_outcome in here.groupby("outcome", sort=False):
+        rows.append({"figure": outcome})
+        for _, these in of_outcome.groupby(["arm", "statistic", "of"], sort=False):
+            first = next(these.itertuples())
+            shown = _human(first)
+            for row in these.itertuples():
+                head = row.column if row.verdict else f"{row.column}\n(fitted to\nthese targets)"
+                shown[head] = f"{_number(row, row.simulated)} {row.verdict or f'z {_z(row.z).strip()}'}"
+            band = f"{_number(first, first.band_low)} to {_number(first, first.band_high).strip()}"
+            rows.append({**shown, "all columns": band, "transfer": _number(first, first.transfer)})
+    return pd.DataFrame(rows).fillna("")
+
+
+def _human(row: Any) -> dict[str, str]:
+    """Name a figure and give the human one."""
+    of = row.of.replace("both_", "both ").replace("_", "/")
+    figure = f"{_STATISTIC.get(row.statistic, row.statistic)} {of}".strip()
+    arm = _ARM.get(row.arm, row.arm)
+    return {
+        "figure": f"  {arm}: {figure}",
+        "human": _number(row, row.human),
+        "s.e.": _number(row, row.human_se).strip(),
+    }
+
+
+def _number(row: Any, value: float, sign: bool = False) -> str:
+    """Write a figure in its own unit: shares in per cent."""
+    if value != value:
+        return ""
+    plus = "+" if sign else ""
+    if "share" in row.statistic:
+        return f"{round(100 * value, 1) + 0.0:{plus}5.1f}%"
+    return f"{round(value, 3) + 0.0:{plus}6.3f}"
+
+
+def _z(value: float) -> str:
+    return "" if value != value else f"{round(value, 1) + 0.0:5.1f}"
+
+
+def _interval(row: Any) -> str:
+    if row.low != row.low:
+        return "none"
+    low, high = (_number(row, end).strip().removesuffix("%") for end in (row.low, row.high))
+    return f"{low} to {high}"
+
+
+def _effects(found: "Comparison") -> Any:
+    effects = found.effects
+    shown = effects[["column", "group", "vignette", "outcome", "contrast"]].copy()
+    shown["human"] = [f"{value:7.3f}" for value in effects["human"]]
+    shown["s.e."] = [f"{value:.3f}" for value in effects["human_se"]]
+    shown["simulated"] = [f"{value:7.3f}" for value in effects["simulated"]]
+    ends = zip(effects["low"], effects["high"], strict=True)
+    shown["95% interval"] = ["none" if low != low else f"{low:.3f} to {high:.3f}" for low, high in ends]
+    shown["z"] = [_z(z) for z in effects["z"]]
+    shown["sign"] = ["same" if same else "OTHER" for same in effects["same_sign"]]
+    return _without_constant(shown, "column", "group")
+
+
+def _without_constant(frame: Any, *names: str) -> Any:
+    """Leave out columns that say the same in every row."""
+    return frame.drop(columns=[name for name in names if frame[name].nunique() == 1])
+
+
+def _distances(distances: Any) -> Any:
+    """Show the distance that is read most of each distribution, all columns side by side; JSON holds the others."""
+    import pandas as pd
+
+    cell = ["vignette", "outcome", "arm"]
+    ordered = pd.MultiIndex.from_frame(distances.loc[distances["distance"].eq("ordinal EMD"), cell])
+    twice = distances["distance"].eq("total variation") & pd.MultiIndex.from_frame(distances[cell]).isin(ordered)
+    distances = distances[distances["distance"].isin(_SHOWN) & ~twice].drop(columns=["file", "group"])
+    figure = [name for name in distances if name not in ("column", "simulated")]
+    labels = list(dict.fromkeys(distances["column"]))
+    wide = distances.pivot(index=figure, columns="column", values="simulated")[labels]
+    shown = wide.reindex(pd.MultiIndex.from_frame(distances[figure].drop_duplicates())).reset_index()
+    shown = shown[[*cell, "distance", *labels, *figure[len(cell) + 1 :]]]
+    for line in shown.select_dtypes("number"):
+        shown[line] = ["" if value != value else f"{value:.3f}" for value in shown[line]]
+    named = {"arm": _ARM, "distance": _SHOWN}
+    shown["outcome"] = ["both" if _PAIR in outcome else outcome for outcome in shown["outcome"]]
+    shown = shown.replace(named).rename(columns=lambda name: name.replace("_", " "))
+    return _without_constant(shown, "arm")
+
+
+def _closing(found: "Comparison") -> Iterator[str]:
+    """Say what the tables hold together, and what they do not say."""
+    for row in found.joint.itertuples():
+        chi2 = f"chi2 = {row.chi2:.1f} on {row.freedom} degrees of freedom, p = {row.p:.3f}"
+        fitted = "; fitted to them, so human errors count for it and p is high" if row.column in found.fitted else ""
+        out_of = f"{row.column}, {row.file}, all {row.figures} figures at once"
+        yield f"{out_of}: {chi2}; largest |z| {row.largest_z:.1f}; human errors included{fitted}"
+    if found.left_out:
+        lacks = "; ".join(f"{count} ({what})" for what, count in found.left_out.items())
+        yield f"Left out, {sum(found.left_out.values())} targets that do not apply to these runs: {lacks}"
+    if len(found.distances):
+        yield (
+            "Distances are 0 between equal distributions. EMD: moves along fall, same, rise, from end to end 1. "
+            "TV: the share of respondents who would have to answer otherwise. pooled margin: the same answer to every "
+            "vignette or arm. floor: another sample of as many humans."
+        )
+    yield found.intervals
+    if set(found.targets.get("column", ())) - set(found.fitted):
+        yield (
+            "Verdict: inside where the gap is shown to be below the margin by two one-sided tests at 5 %, outside "
+            "where it is shown to be above, else undecided. Margin: 0.2 human SD, 5 points of a share, unless a target "
+            "sets its own. Holm p: of no gap at all, adjusted for the figures of the same family."
+        )
+    yield (
+        "transfer: the same figure of the other vignettes, turned by textbook signs. pooled: the mean of the arms, "
+        "some reversed as the target says. Shares in %; fall/rise: the first outcome falls and the second rises."
+    )
