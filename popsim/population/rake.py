@@ -89,7 +89,7 @@ class _Live:
 
     def sums(self, weights: Floats) -> Floats:
         """Sum the weights by cell, those that count nowhere first."""
-        return np.bincount(self.index, weights, len(self.target) + 1)
+        return np.bincount(self.index, weights, len(self.target) + 1).astype(np.float64, copy=False)
 
 
 def margin(name: str, shape: Sequence[int], axes: Sequence[int], target: ArrayLike) -> Control:
