@@ -1,5 +1,6 @@
 """Microdata as the start of a fit: records summed to cells, and p(x | parents) that backs off where records are few."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -189,7 +190,13 @@ def _find(values: Ints, keys: Ints) -> tuple[Ints, NDArray[np.bool_]]:
 
 
 def key_of(codes: Mapping[str, Ints], names: Sequence[str], sizes: Mapping[str, int], n: int) -> Ints:
-    """Number the combinations of some attributes."""
+    """Number the combinations of some attributes.
+
+    Raises:
+        PopulationError: There are too many for whole numbers of 64 bits.
+    """
+    if math.prod(sizes[name] for name in names) > 2**62:
+        raise PopulationError(f"{', '.join(names)}: too many combinations to number; draw them in several steps")
     key = np.zeros(n, dtype=np.int64)
     for name in names:
         key = key * sizes[name] + codes[name]
