@@ -142,7 +142,7 @@ def _check(name: str) -> str:
         for arm in {arm for vignette in questionnaire.vignettes for arm in vignette.arms} or {"all"}:
             set_arm(questionnaire, arm)
         return f"questionnaire, {len(questionnaire.questions)} questions, good"
-    if "attributes" in data or "from_table" in data or "margins" in data:
+    if "extends" in data or "attributes" in data or "from_table" in data or "margins" in data:
         load_population(name)
         return "population, good"
     if "spec" in data:

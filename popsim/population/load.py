@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from popsim.errors import PopulationError
-from popsim.files import find_file, read_yaml, validate
+from popsim.files import find_file, validate
+from popsim.population.extends import read_population
 from popsim.population.fit import fit_population
 from popsim.population.respondents import bind_table
 from popsim.population.sources import located, read_table
@@ -30,7 +31,7 @@ def load_population(name: str | Path, beside: Path | None = None) -> PopulationS
         'adults'
     """
     path = find_file(str(name), "populations", PopulationError, beside)
-    spec = validate(PopulationSpec, read_yaml(path, PopulationError), str(path), PopulationError)
+    spec = validate(PopulationSpec, read_population(path), str(path), PopulationError)
     if spec.from_table:
         return bind_table(spec, path)
     try:

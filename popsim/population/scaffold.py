@@ -48,7 +48,7 @@ def scaffold(table: Path, file: str) -> str:
     name = name if not name[0].isdigit() else f"people_{name}"
     left = [str(column) for column in frame if column not in (*told, weight)]
     lines = [
-        f"# The {len(frame)} people of {table.name}. Say who they are, put the description into sentences, then check it.",
+        f"# The {len(frame)} people of {table.name}. Say who they are and put the description into sentences.",
         f"name: {name}",
         f"title: {_quoted(f'Respondents of {table.name}')}",
         "unit: people",
