@@ -38,14 +38,15 @@ def read_population(path: Path, depth: int = 0) -> dict[str, Any]:
     if depth == DEPTH:
         raise PopulationError(f"{path}: extends: {name}: more than {DEPTH} files extend each other; is it a circle?")
     below = find_file(name, "populations", PopulationError, path.parent)
-    base = _moved(read_population(below, depth + 1), os.path.relpath(below.parent, path.parent))
+    base: dict[str, Any] = _moved(read_population(below, depth + 1), os.path.relpath(below.parent, path.parent))
     places = [(dotted, value, False) for dotted, value in change.items()]
     places += [
         (dotted, value, True) for dotted, value in sorted(insert.items(), key=lambda one: str(one[0]), reverse=True)
     ]
     for dotted, value, new in places:
         _put(base, str(dotted), value, new, f"{path}: {'insert' if new else 'change'}")
-    return base | data
+    base.update(data)
+    return base
 
 
 def _put(base: dict[str, Any], dotted: str, value: Any, new: bool, where: str) -> None:

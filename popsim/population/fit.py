@@ -217,7 +217,8 @@ def _seeded(
     given, weights = parents
     chances, sets, used = conditional(seed, given, len(weights), added, sizes, step_seed.at_least)
     seeded = (chances * weights[:, None]).ravel() * (start > 0)
-    zeros = sampling_zeros(seeded, start > 0, controls)
+    listed = not given and not step_seed.repair
+    zeros = sampling_zeros(seeded, None if listed else start > 0, controls)
     if zeros and not step_seed.repair:
         raise PopulationError(
             f"seed: no record in {zeros[0]}, where people must be ({len(zeros)} such cells); add records, or write "

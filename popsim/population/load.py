@@ -57,10 +57,12 @@ def bind_files(spec: PopulationSpec, folder: Path) -> PopulationSpec:
     for number, step in enumerate(spec.steps):
         changes: dict[str, Any] = {}
         for key in ("start", "margins"):
-            tables = [_bound(one, folder, f"steps.{number}.{key}.{i}") for i, one in enumerate(getattr(step, key))]
+            tables = [
+                _bound(one, folder, f"steps.{number}.{key}.{i}", spec) for i, one in enumerate(getattr(step, key))
+            ]
             changes[key] = tuple(tables)
         if step.convert:
-            changes["convert"] = _bound(step.convert, folder, f"steps.{number}.convert")
+            changes["convert"] = _bound(step.convert, folder, f"steps.{number}.convert", spec)
         if step.seed:
             with _place(f"steps.{number}.seed"):
                 changes["seed"] = located(step.seed, folder)
@@ -71,14 +73,15 @@ def bind_files(spec: PopulationSpec, folder: Path) -> PopulationSpec:
     return bound
 
 
-def _bound(table: TableT, folder: Path, where: str) -> TableT:
+def _bound(table: TableT, folder: Path, where: str, spec: PopulationSpec) -> TableT:
     if table.file is None:
         return table
     if table.table:
         raise PopulationError(f"{where}: give either table or file")
     with _place(f"{where}.file"):
         source = located(table.file, folder)
-        return table.model_copy(update={"file": source, "table": read_table(source, table.of)})
+        known = {name: [*table.groups.get(name, {}), *spec.attributes.get(name, ())] for name in table.of}
+        return table.model_copy(update={"file": source, "table": read_table(source, known)})
 
 
 @contextmanager

@@ -203,12 +203,17 @@ def key_of(codes: Mapping[str, Ints], names: Sequence[str], sizes: Mapping[str, 
     return key
 
 
-def sampling_zeros(start: Floats, possible: NDArray[np.bool_], controls: Sequence[Control]) -> list[str]:
-    """Name the cells of controls that hold people but no record, although somebody could be there."""
+def sampling_zeros(start: Floats, possible: NDArray[np.bool_] | None, controls: Sequence[Control]) -> list[str]:
+    """Name the cells of controls that hold people but no record, although somebody could be there.
+
+    Args:
+        start: The weights of the records in each cell.
+        possible: Whether somebody could be in a cell; None where only cells with records are listed.
+        controls: What has to be met.
+    """
     found = []
     for control in controls:
         index = np.asarray(control.index).ravel()
-        empty = unsupported(control, index[start > 0])
-        hopeless = set(unsupported(control, index[possible]).tolist())
-        found += [control.cell(int(cell)) for cell in empty if int(cell) not in hopeless]
+        hopeless = set() if possible is None else set(unsupported(control, index[possible]).tolist())
+        found += [control.cell(int(c)) for c in unsupported(control, index[start > 0]) if int(c) not in hopeless]
     return found

@@ -223,19 +223,25 @@ def weighted_quantiles(values: Floats, weights: Floats, shares: Floats) -> Float
     return steps
 
 
-def read_table(source: TableFile, of: Sequence[str]) -> tuple[tuple[Cell, ...], ...]:
+def read_table(source: TableFile, known: Mapping[str, Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:
     """Read a published table from a file, as a header and rows.
 
     Args:
         source: The file.
-        of: The attributes of the table; in the wide form the levels of the last one stand in the header.
+        known: The attributes of the table, in order, and the levels and groups that each may have; in the wide form
+            those of the last one stand in the header.
 
     Raises:
-        PopulationError: A column is missing, a cell holds no number, or rows stand twice.
+        PopulationError: A column is missing, a level is unknown, a cell holds no number or has no row, or rows stand
+            twice.
     """
-    frame = read_frame(source.path)
+    frame, of = read_frame(source.path), list(known)
     columns = {name: source.columns.get(name, Column()) for name in of}
     long = (_from_wide if source.numbers is None else _from_long)(source, frame, columns)
+    for name, levels in known.items():
+        for level in long[name].dropna().unique():
+            if level not in levels:
+                raise PopulationError(f"{source.file}: {unknown(f'level of {name}', level, levels)}")
     sums: pd.Series = long.dropna().groupby(list(of), sort=False)[NUMBER].sum()
     if sums.empty:
         raise PopulationError(f"{source.file}: recode leaves no row")

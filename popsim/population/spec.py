@@ -73,7 +73,7 @@ class Margin(Table):
     def _n_per_row(cls, n: int | tuple[int, ...] | None, info: ValidationInfo) -> int | tuple[int, ...] | None:
         rows = len(info.data.get("table", ())) - 1
         if isinstance(n, tuple) and rows < 0:
-            raise ValueError("give one number for a table that stands in a file")
+            raise ValueError("give one number for a table in a file")
         if isinstance(n, tuple) and len(n) != rows:
             raise ValueError(f"give one number, or one for each of the {rows} rows, not {len(n)}")
         if isinstance(n, int) and n < 1:
