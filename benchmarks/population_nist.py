@@ -1,9 +1,9 @@
 """Does a seed of microdata make whole people? One half of the records against the other.
 
-The 2018 excerpt of the ACS published by NIST (adults; age in 7 bands, sex, marital status in 5, education in 5, quintiles of
-personal income, tenure in 3, density in halves) is split in two at random. From one half come the seed and all one-way and
-two-way margins; people are drawn from the fit and their tables of three attributes are held against the other half. Compared
-with people drawn attribute by attribute from the one-way margins, and with people from the same margins raked without a seed.
+The 2018 excerpt of the ACS published by NIST (adults; age in 7 bands, sex, marital status in 5, education in 5, income
+in quintiles, tenure in 3, density in halves) is split in two at random. From one half come the seed and all one-way and
+two-way margins; people are drawn from the fit, and their tables of three attributes are held against the other half.
+Beside them: people drawn attribute by attribute, and people from the same margins raked without a seed.
 
     python benchmarks/population_nist.py nist_acs_excerpt_2018.csv.gz --splits 5
 """

@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 CONSISTENT = 1e-6
 """Largest gap between two totals that should be equal, as a share: one person in a million."""
 
-PATIENCE = 10
+PATIENCE = 50
 """Rounds after which a fit that has not converged looks for controls that contradict each other."""
 
 
@@ -154,20 +154,23 @@ def rake(
         raise PopulationError("rake: weights must be finite, none negative and not all zero")
     if not controls:
         raise PopulationError("rake: no control; at least one is needed")
-    alive = np.flatnonzero(start.ravel())
-    live, total, rescaled = _common_total([_live(control, start, alive) for control in controls], rescale)
+    alive = np.flatnonzero(start.ravel() > 0)
+    places = np.unravel_index(alive, start.shape) if len(alive) * 4 < start.size else None
+    live, total, rescaled = _common_total([_live(control, start.shape, alive, places) for control in controls], rescale)
     _check_support(live)
     q = start.ravel()[alive]
     w = q * (total / q.sum())
-    iterations, checked = 0, False
-    errors = _errors(w, live, total)
-    while max(e.max() for e in errors) > tolerance and iterations < max_iterations:
-        swept = _sweep(w, live, total)
+    iterations, sweep = 0, [_Step(one) for one in _needed(live, total)]
+    errors: list[Floats] = []
+    while iterations < max_iterations:
+        worst_met = max(one.meet(w) for one in sweep) / total
         iterations += 1
-        if not checked and iterations == min(PATIENCE, max_iterations):
-            tolerance, checked = max(tolerance, 2 * _check_overlaps(live, total)), True
-        if swept <= tolerance or iterations == max_iterations:
-            errors = _errors(w, live, total)
+        if iterations == min(PATIENCE, max_iterations):
+            tolerance = max(tolerance, 2 * _check_overlaps(live, total))
+        errors = _errors(w, live, total) if worst_met <= 10 * tolerance else []
+        if errors and max(e.max() for e in errors) <= tolerance:
+            break
+    errors = errors or _errors(w, live, total)
     worst = int(np.argmax([e.max() for e in errors]))
     fitted = np.zeros(start.size)
     fitted[alive] = w
@@ -222,16 +225,39 @@ def sum_by(index: NDArray[np.integer], weights: Floats, cells: int) -> Floats:
     return np.bincount(index + 1, weights, cells + 1).astype(np.float64)[1:]
 
 
-def _sweep(w: Floats, live: Sequence[_Live], total: float) -> float:
-    """Meet each control in turn, in place; give the largest error that one of them had when its turn came."""
-    worst = 0.0
-    for one in live:
-        sums = one.sums(w)
-        factors = np.ones_like(sums)
-        np.divide(one.target, sums[1:], out=factors[1:], where=sums[1:] > 0)
-        worst = max(worst, float(np.abs(sums[1:] - one.target).max()))
-        w *= factors[one.index]
-    return worst / total
+class _Step:
+    """One control's turn in a round, with room for its factors."""
+
+    def __init__(self, live: _Live) -> None:
+        self.live = live
+        self.factors = np.ones(len(live.target) + 1)
+
+    def meet(self, w: Floats) -> float:
+        """Multiply the weights in place so that they meet the control; give the largest error that it had before."""
+        sums = self.live.sums(w)[1:]
+        np.divide(self.live.target, sums, out=self.factors[1:], where=sums > 0)
+        w *= self.factors.take(self.live.index)
+        return float(np.abs(sums - self.live.target).max())
+
+
+def _needed(live: Sequence[_Live], total: float) -> list[_Live]:
+    """Leave out the controls that are met whenever a finer one is, for example a margin of a margin."""
+    finer = [[other for other in live if len(other.target) > len(one.target)] for one in live]
+    return [
+        one for one, others in zip(live, finer, strict=True) if not any(_implies(two, one, total) for two in others)
+    ]
+
+
+def _implies(fine: _Live, coarse: _Live, total: float) -> bool:
+    """Whether the cells of one control are parts of the cells of another, and their targets add up to its."""
+    part = np.zeros(len(fine.target) + 1, dtype=np.intp)
+    for step in (max(1, len(fine.index) // 256), 1):
+        index, cell = fine.index[::step], coarse.index[::step]
+        part[index] = cell
+        if (part[index] != cell).any():
+            return False
+    sums = np.bincount(part[1:], fine.target, len(coarse.target) + 1)
+    return float(np.abs(sums[1:] - coarse.target).max()) <= 1e-12 * total
 
 
 def _errors(w: Floats, live: Sequence[_Live], total: float) -> list[Floats]:
@@ -239,12 +265,26 @@ def _errors(w: Floats, live: Sequence[_Live], total: float) -> list[Floats]:
     return [np.abs(one.sums(w)[1:] - one.target) / total for one in live]
 
 
-def _live(control: Control, start: Floats, alive: NDArray[np.intp]) -> _Live:
-    """Check a control by itself and confine it to the weights that are not zero."""
+def _live(
+    control: Control, shape: tuple[int, ...], alive: NDArray[np.intp], places: tuple[NDArray[np.intp], ...] | None
+) -> _Live:
+    """Check a control by itself and confine it to the weights that are not zero.
+
+    Args:
+        control: The control.
+        shape: The shape of the weights.
+        alive: Which of them are not zero.
+        places: The same along each axis, where they are few: then an index need not be laid out in full.
+    """
     index, target = np.asarray(control.index), np.asarray(control.target, dtype=np.float64)
-    if index.shape != start.shape:
-        raise PopulationError(f"{control.name}: index has shape {index.shape}; the weights have {start.shape}")
-    kept = index.ravel()[alive]
+    if index.shape != shape:
+        raise PopulationError(f"{control.name}: index has shape {index.shape}; the weights have {shape}")
+    if places is None:
+        kept = index.ravel()[alive]
+    else:
+        moves = [stride != 0 or length == 1 for stride, length in zip(index.strides, shape, strict=True)]
+        layer = index[tuple(slice(None) if move else 0 for move in moves)]
+        kept = layer[tuple(place for place, move in zip(places, moves, strict=True) if move)]
     if not np.issubdtype(index.dtype, np.integer) or kept.min() < -1 or kept.max() >= len(target):
         raise PopulationError(f"{control.name}: index must hold integers from -1 to {len(target) - 1}")
     if not np.isfinite(target).all() or (target < 0).any() or not target.sum() > 0:
