@@ -113,6 +113,8 @@ def test_random_small_populations_hold_up(tmp_path_factory, population, size, se
     assume(not told)
     joint = joint_of(spec, fit)
     names = list(spec.attributes)
+    # The rows of a step are made to sum to one after its fit, each of which may move by the tolerance.
+    allowed = sum(one.raked.tolerance * len(one.chances) for one in fit.steps) + 1e-12
     for step in fit.steps:
         for fitted in step.margins:
             axes = [names.index(name) for name in fitted.margin.of]
@@ -122,7 +124,7 @@ def test_random_small_populations_hold_up(tmp_path_factory, population, size, se
             wanted = truth.sum(axis=rest).transpose(order) if len(axes) > 1 else truth.sum(axis=rest)
             error = np.abs(reached - wanted / truth.sum()).max()
             if all(one.raked.converged for one in fit.steps):
-                assert error <= sum(one.raked.tolerance for one in fit.steps) + 1e-12
+                assert error <= allowed
             np.testing.assert_allclose(fitted.target, (wanted / truth.sum()).ravel(), atol=1e-12)
     people = sample_people(spec, size, seed)
     assert len(people) == size
