@@ -17,6 +17,7 @@ from popsim.population.draw import (
 )
 from popsim.population.fit import Fit, fit_population
 from popsim.population.latent import draw_confidence, draw_priors, prior_settings
+from popsim.population.rake import effective_size
 from popsim.population.respondents import draw_respondents
 from popsim.population.spec import PopulationSpec
 from popsim.population.values import categorical, draw_number, work_out
@@ -43,7 +44,7 @@ def sample_people(
         A frame with a row per person: categorical columns, whole numbers (nullable where they may not apply) and
         ``weight``. ``attrs["fit"]`` holds ``converged``, ``iterations``, ``worst_control`` and ``worst_error`` (as a
         share) of the step that fits worst, and is empty for a table of respondents; ``attrs["priors"]`` holds what the
-        priors were drawn with.
+        priors were drawn with; ``attrs["weights"]`` the number of people, and their effective number and design effect.
 
     Raises:
         PopulationError: The size, the seed, a prior or something in the spec is wrong.
@@ -82,7 +83,9 @@ def sample_people(
         for name, drawn in draw_priors(spec.priors, settings, people, rng(seed, "population.priors")).items():
             people[name] = drawn
     people["weight"] = people.pop("weight")
-    people.attrs = {"fit": account, "priors": settings}
+    effective = effective_size(people["weight"].to_numpy(float))
+    weights = {"n": len(people), "effective_n": effective, "design_effect": len(people) / effective}
+    people.attrs = {"fit": account, "priors": settings, "weights": weights}
     return people
 
 

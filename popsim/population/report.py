@@ -76,8 +76,7 @@ def fit_report(spec: PopulationSpec, people: pd.DataFrame, truth: Path | None = 
         >>> report["structural_zeros_created"], report["people"]["design_effect"]
         (0, 1.0)
     """
-    weights = people["weight"].to_numpy(float)
-    effective = effective_size(weights)
+    effective = effective_size(people["weight"].to_numpy(float))
     account: dict[str, Any] = {
         "population": spec.name,
         "draw": "table" if spec.from_table else spec.draw,
