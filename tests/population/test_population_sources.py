@@ -1,6 +1,7 @@
 """Populations from files: tables long and wide, recodes, microdata seeds, and what can be wrong with them."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -308,6 +309,16 @@ def test_a_population_that_extends_another_says_only_what_differs(tmp_path):
         with pytest.raises(PopulationError) as problem:
             load_population(path)
         assert words in str(problem.value)
+
+
+def test_the_example_of_the_docs_is_a_population(tmp_path):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "populations.md").read_text(encoding="utf-8")
+    (tmp_path / "town.yaml").write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    (tmp_path / "tenure.csv").write_text("TEN,percent\n1,30\n2,20\n3,50\ntotal,100\n", encoding="utf-8")
+    spec = load_population(tmp_path / "town.yaml")
+    people = sample_people(spec, 1000)
+    assert people["tenure"].eq("own").sum() == 500
+    assert not ((people["age_band"] == "18-34") & (people["tenure"] == "own")).any()
 
 
 def test_a_population_inside_a_scenario_says_that_its_files_were_not_read():
