@@ -3,8 +3,7 @@
     python benchmarks/population_million.py --size 1000000
 
 The oil-price questionnaire with a follow graph of mean degree 12, one item of news that passes along it, and waves at
-steps 0 and 3. CPU seconds and peak memory of the process; what of it is people, graph and model, and what bare agents of
-Mesa cost.
+steps 0 and 3. CPU seconds and peak memory of the process; what of it is people, graph and model; and bare Mesa agents.
 """
 
 import argparse

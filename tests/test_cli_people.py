@@ -77,6 +77,26 @@ def test_people_draws_as_it_is_asked_to(call, panel):
     assert (status, err) == (2, "popsim: --truth gone.csv: no such file\n")
 
 
+def test_a_fit_that_does_not_converge_says_so_everywhere(call, tmp_path):
+    """Of three kinds of a, each goes with two of b: no weights of these records have both margins."""
+    pd.DataFrame({"a": list("xxyyzz"), "b": list("prpqqr")}).to_csv(tmp_path / "r.csv", index=False)
+    common = {"unit": "people", "year": 2020, "status": "assumption"}
+    margins = [
+        {**common, "name": "one", "of": ["a"], "table": [["x", "y", "z"], [1, 1, 4]]},
+        {**common, "name": "two", "of": ["b"], "table": [["p", "q", "r"], [4, 1, 1]]},
+    ]
+    step = {"adds": ["a", "b"], "seed": {"file": "r.csv", "status": "assumption"}, "margins": margins}
+    data = {"name": "n", "title": "N", "attributes": {"a": ["x", "y", "z"], "b": ["p", "q", "r"]}, "steps": [step]}
+    (tmp_path / "n.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+    status, out, _ = call("people", "n.yaml", "--size", 60, "--out", "p.csv")
+    assert status == 0
+    assert "Raking DID NOT CONVERGE after 2000 iterations" in out
+    assert "a, b: DID NOT CONVERGE; worst" in out
+    saved = json.loads(Path("p.fit.json").read_text(encoding="utf-8"))
+    assert saved["fit"]["converged"] is saved["steps"][0]["converged"] is False
+    assert "CANNOT BE MET TOGETHER: after 2000 rounds" in call("check", "n.yaml")[1]
+
+
 def test_a_table_of_people_becomes_a_population_with_its_design_effect(call, panel):
     assert call("copy", "--from-csv", "panel.csv", "mine.yaml")[0] == 0
     assert call("check", "mine.yaml")[0] == 0

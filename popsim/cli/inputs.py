@@ -126,6 +126,7 @@ def _check(name: str) -> str:
     from popsim.engines.presets import load_preset
     from popsim.model import PopulationModel
     from popsim.population import load_population
+    from popsim.population.report import check_population
     from popsim.scenario import sweep_points
     from popsim.survey import load_questionnaire, set_arm
 
@@ -143,8 +144,7 @@ def _check(name: str) -> str:
             set_arm(questionnaire, arm)
         return f"questionnaire, {len(questionnaire.questions)} questions, good"
     if "extends" in data or "attributes" in data or "from_table" in data or "margins" in data:
-        load_population(name)
-        return "population, good"
+        return check_population(load_population(name))
     if "spec" in data:
         load_preset(name)
         return "preset, good"

@@ -98,6 +98,25 @@ def fit_report(spec: PopulationSpec, people: pd.DataFrame, truth: Path | None = 
     return account
 
 
+def check_population(spec: PopulationSpec) -> str:
+    """Say in one line whether the margins of a population can be met together.
+
+    Example:
+        >>> from popsim.population import load_population
+        >>> check_population(load_population("us_adults_2018"))
+        'population, good'
+    """
+    if spec.from_table:
+        return "population, good"
+    worst = fit_population(spec).worst
+    if worst.converged:
+        return "population, good"
+    return (
+        f"population; its margins CANNOT BE MET TOGETHER: after {worst.iterations} rounds {worst.worst_cell} is still "
+        f"off by {worst.worst_error:.2g} of all"
+    )
+
+
 def _steps(spec: PopulationSpec) -> list[dict[str, Any]]:
     """Give the account of each step's fit."""
     steps = []

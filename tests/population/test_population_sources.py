@@ -311,6 +311,49 @@ def test_a_population_that_extends_another_says_only_what_differs(tmp_path):
         assert words in str(problem.value)
 
 
+def test_shares_that_do_not_sum_to_one_are_refused_or_rescaled(tmp_path):
+    def shares(data, **keys):
+        data["steps"][0]["margins"][1].update(measure="shares", table=[["rent", "own"], [60, 37]], **keys)
+
+    assert "home: shares sum to 97; 1 or 100 is needed" in complaint(write(tmp_path, shares))
+    assert "write rescale: true to multiply them by 1.03093" in complaint(write(tmp_path, shares))
+    spec = load_population(write(tmp_path, lambda d: shares(d, rescale=True)))
+    np.testing.assert_allclose(fit_population(spec).steps[0].margins[1].target, np.array([37, 60]) / 97)
+    assert fit_population(spec).steps[0].margins[1].rescaled == pytest.approx(100 / 97)
+
+
+def test_shares_may_be_confined_to_those_who_were_drawn_before(tmp_path):
+    def confined(data):
+        margin = data["steps"][0]["margins"].pop()
+        data["steps"][0]["adds"] = ["sex", "age"]
+        others = [{**margin, "measure": "shares", "where": {"sex": sex}, "name": f"home {sex}"} for sex in "fm"]
+        others[1]["table"] = [["own", "rent"], [0.9, 0.1]]
+        data["steps"].append({"adds": ["home"], "given": ["sex"], "margins": others})
+        others[0]["table"] = [["rent", "own"], [80, 20]]
+
+    spec = load_population(write(tmp_path, confined))
+    people = sample_people(spec, 3000)
+    owners = people["home"].eq("own").groupby(people["sex"], observed=True).mean()
+    np.testing.assert_allclose(owners[["f", "m"]], [0.2, 0.9], atol=1e-3)
+    assert margin_report(spec, people)["error"].abs().max() < 1e-3
+
+
+def test_words_may_be_cut_at_quantiles_of_the_people(tmp_path):
+    (tmp_path / "t.csv").write_text("income,w\n10,1\n20,1\n30,4\n40,1\n50,1\n,1\n", encoding="utf-8")
+    data = {
+        "name": "t",
+        "title": "T",
+        "from_table": {"file": "t.csv", "weight": "w"},
+        "levels": {"word": {"of": "income", "quantiles": {"low": 0, "middle": 0.25, "high": 0.75}}},
+    }
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    people = sample_people(load_population(path), 6)
+    assert people["word"].astype(object).where(people["word"].notna(), None).tolist() == [
+        "low", "low", "middle", "high", "high", None,
+    ]  # fmt: skip
+
+
 def test_the_example_of_the_docs_is_a_population(tmp_path):
     text = (Path(__file__).resolve().parents[2] / "docs" / "populations.md").read_text(encoding="utf-8")
     (tmp_path / "town.yaml").write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
