@@ -160,17 +160,7 @@ def rake(
     _check_support(live)
     q = start.ravel()[alive]
     w = q * (total / q.sum())
-    iterations, sweep = 0, [_Step(one) for one in _needed(live, total)]
-    errors: list[Floats] = []
-    while iterations < max_iterations:
-        worst_met = max(one.meet(w) for one in sweep) / total
-        iterations += 1
-        if iterations == min(PATIENCE, max_iterations):
-            tolerance = max(tolerance, 2 * _check_overlaps(live, total))
-        errors = _errors(w, live, total) if worst_met <= 10 * tolerance else []
-        if errors and max(e.max() for e in errors) <= tolerance:
-            break
-    errors = errors or _errors(w, live, total)
+    errors, iterations, tolerance = _iterate(w, live, total, tolerance, max_iterations)
     worst = int(np.argmax([e.max() for e in errors]))
     fitted = np.zeros(start.size)
     fitted[alive] = w
@@ -223,6 +213,23 @@ def sum_by(index: NDArray[np.integer], weights: Floats, cells: int) -> Floats:
         [1.0, 6.0]
     """
     return np.bincount(index + 1, weights, cells + 1).astype(np.float64)[1:]
+
+
+def _iterate(
+    w: Floats, live: Sequence[_Live], total: float, tolerance: float, max_iterations: int
+) -> tuple[list[Floats], int, float]:
+    """Meet the controls in turn until all are met; give their errors, the rounds, and the tolerance that was used."""
+    iterations, round_ = 0, [_Step(one) for one in _needed(live, total)]
+    errors: list[Floats] = []
+    while iterations < max_iterations:
+        worst = max(one.meet(w) for one in round_) / total
+        iterations += 1
+        if iterations == min(PATIENCE, max_iterations):
+            tolerance = max(tolerance, 2 * _check_overlaps(live, total))
+        errors = _errors(w, live, total) if worst <= 10 * tolerance else []
+        if errors and max(e.max() for e in errors) <= tolerance:
+            break
+    return errors or _errors(w, live, total), iterations, tolerance
 
 
 class _Step:
