@@ -165,7 +165,7 @@ def _fit_step(spec: PopulationSpec, step: Step, people: _People, later: set[str]
         controls += [m.control(spec, cells) for m in margins]
     account = None
     if step.seed and seed:
-        start, account = _seeded(step.seed, seed, start, controls, (given, weights), added, sizes)
+        start, account = _seeded(spec, step.seed, seed, start, controls, (given, weights), added)
     raked = rake(start, controls)
     if account and seed and not step.given:
         account = replace(account, effective_n_fitted=_effective_n(seed, raked.weights, added, sizes))
@@ -205,16 +205,20 @@ def _outcomes(step: Step, seed: CellTable | None, n_parents: int, sizes: Mapping
 
 
 def _seeded(
+    spec: PopulationSpec,
     step_seed: Seed,
     seed: CellTable,
     start: Floats,
     controls: Sequence[Control],
     parents: tuple[Codes, Floats],
     added: Codes,
-    sizes: Mapping[str, int],
 ) -> tuple[Floats, SeedAccount]:
     """Start from microdata, and repair what nobody in the sample is as far as the file asks for it."""
     given, weights = parents
+    sizes = {name: len(levels) for name, levels in spec.attributes.items()}
+    possible = possible_cells(spec, seed.codes)
+    if not possible.any():
+        raise PopulationError(f"seed: all {seed.records.sum():.0f} records are in cells that are declared impossible")
     chances, sets, used = conditional(seed, given, len(weights), added, sizes, step_seed.at_least)
     seeded = (chances * weights[:, None]).ravel() * (start > 0)
     listed = not given and not step_seed.repair
@@ -228,12 +232,10 @@ def _seeded(
         plain = rake((start > 0).astype(float), controls).weights
         seeded = (1 - step_seed.repair) * seeded / seeded.sum() + step_seed.repair * plain / plain.sum()
     by_set = sum_by(used, weights, len(sets)) / weights.sum()
-    at = positions(seed, added, sizes)
-    impossible = (at < 0) if given else ~(start > 0)[at]
     account = SeedAccount(
         records=int(seed.records.sum()),
         left_out=seed.left_out,
-        impossible=int(seed.records[impossible].sum()),
+        impossible=int(seed.records[~possible].sum()),
         effective_n=seed.effective_n(seed.weights),
         effective_n_fitted=float("nan"),
         sampling_zeros=tuple(zeros),

@@ -91,12 +91,18 @@ def fit_margins(
 
 
 def _within(margin: Margin, grid: Grid, totals: dict[str, float]) -> tuple[Floats, float]:
-    """Give a margin's shares of what it measures, and the factor it was rescaled by; remember the total of a unit."""
+    """Give a margin's shares of what it measures, and the factor it was rescaled by; remember the total of a unit.
+
+    Of several rows the factor furthest from one is given.
+    """
     whole, factor = float(grid.values.sum()), 1.0
     if margin.measure == "row_shares":
         sums = grid.values.sum(axis=-1, keepdims=True)
         if not margin.rescale:
             _check_sums(margin.name, sums)
+        else:
+            each = np.where(sums < 10, 1, 100) / sums
+            factor = float(each.ravel()[np.abs(np.log(each)).argmax()])
         return np.asarray(grid.values / sums, dtype=np.float64), factor
     if margin.measure == "shares":
         factor = (1 if whole < 10 else 100) / whole

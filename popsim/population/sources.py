@@ -128,7 +128,7 @@ def read_frame(path: Path, as_text: bool = True) -> pd.DataFrame:
                 keep_default_na=False,
                 na_values=[] if as_text else [""],
             )
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, EOFError) as problem:
         raise PopulationError(f"{path}: cannot be read: {str(problem).splitlines()[0]}") from None
     if frame.empty:
         raise PopulationError(f"{path}: has no rows; at least one is needed")

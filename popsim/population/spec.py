@@ -84,6 +84,8 @@ class Margin(Table):
     def _rows(self) -> "Margin":
         if self.measure == "row_shares" and len(self.of) == 1:
             raise ValueError("row_shares needs at least two attributes; a table of one attribute has shares")
+        if self.rescale and self.where and self.measure == "counts":
+            raise ValueError("rescale: a margin with where takes its size from the people if it has measure: shares")
         return self
 
 
@@ -140,7 +142,8 @@ class PopulationSpec(Frozen):
     steps: tuple[Step, ...] = ()
     from_table: FromTable | None = None
     draw: Literal["systematic", "multinomial"] = "systematic"
-    """Each margin as exact as whole people allow; or every person independently, for studies of variance."""
+    """How attributes are drawn: each margin as exact as whole people allow, or every person independently, for studies
+    of variance."""
     numbers: dict[Name, Number] = {}
     levels: dict[Name, Level] = {}
     confidence: Confidence | None = None

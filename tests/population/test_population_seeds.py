@@ -128,6 +128,15 @@ def test_structural_zeros_stay_zero_when_a_seed_is_repaired(tmp_path):
     assert fit_population(spec).steps[0].seed.impossible == 2
 
 
+def test_records_that_are_all_impossible_are_refused(tmp_path):
+    def change(data):
+        seeded(data, **SEED, repair=0.2)
+        data["impossible"] = [{"age": ["young", "old"], "home": "own"}, {"age": ["young", "old"], "home": "rent"}]
+
+    message = complaint(write(tmp_path, change, r=RECORDS))
+    assert "seed: all 6 records are in cells that are declared impossible" in message
+
+
 def test_a_table_too_large_for_memory_is_estimated_and_its_list_form_fits(tmp_path):
     names = [f"a{i}" for i in range(14)]
     random = np.random.default_rng(1)

@@ -231,6 +231,10 @@ BAD = [
     ),
     pytest.param(lambda d: seeded(d, status="found"), {"r": "sex\nf\n"}, ["needs a source"], id="seed-source"),
     pytest.param(lambda d: seeded(d), {"r": "sex,age,home\n"}, ["r.csv: has no rows"], id="seed-no-rows"),
+    pytest.param(
+        lambda d: d["steps"][0]["margins"][1].update(rescale=True, where={"sex": "f"}), {},
+        ["steps.0.margins.1", "rescale: a margin with where takes its size from the people"], id="rescale-where",
+    ),
     pytest.param(lambda d: d.update(change={"title": "x"}), {}, ["change and insert need extends"], id="change"),
     pytest.param(lambda d: d.update(draw="qis"), {}, ["draw", "'systematic' or 'multinomial'"], id="draw"),
     pytest.param(
