@@ -39,14 +39,17 @@ def read_population(path: Path, depth: int = 0) -> dict[str, Any]:
         raise PopulationError(f"{path}: extends: {name}: more than {DEPTH} files extend each other; is it a circle?")
     below = find_file(name, "populations", PopulationError, path.parent)
     base: dict[str, Any] = _moved(read_population(below, depth + 1), os.path.relpath(below.parent, path.parent))
-    places = [(dotted, value, False) for dotted, value in change.items()]
-    places += [
-        (dotted, value, True) for dotted, value in sorted(insert.items(), key=lambda one: str(one[0]), reverse=True)
-    ]
+    places = [(str(dotted), value, False) for dotted, value in change.items()]
+    places += [(str(dotted), insert[dotted], True) for dotted in sorted(insert, key=_order, reverse=True)]
     for dotted, value, new in places:
-        _put(base, str(dotted), value, new, f"{path}: {'insert' if new else 'change'}")
+        _put(base, dotted, value, new, f"{path}: {'insert' if new else 'change'}")
     base.update(data)
     return base
+
+
+def _order(dotted: object) -> list[tuple[int, str]]:
+    """Sort paths by their numbers, so that what is inserted last in a list is inserted first and moves no other."""
+    return [(int(step) if step.isdecimal() else -1, step) for step in str(dotted).split(".")]
 
 
 def _put(base: dict[str, Any], dotted: str, value: Any, new: bool, where: str) -> None:

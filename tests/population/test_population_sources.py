@@ -108,6 +108,19 @@ def test_a_population_that_extends_another_says_only_what_differs(tmp_path):
         assert words in str(problem.value)
 
 
+def test_what_is_inserted_counts_places_as_the_file_below_does(tmp_path):
+    def many(data):
+        margins = data["steps"][0]["margins"]
+        margins += [{**margins[1], "name": f"home {i}"} for i in range(10)]
+
+    write(tmp_path, many)
+    home = {**SOURCED, "of": ["home"], "table": [["own", "rent"], [12, 18]]}
+    insert = {f"steps.0.margins.{place}": {**home, "name": f"before {place}"} for place in (2, 11, 9)}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"extends": "small.yaml", "insert": insert}), encoding="utf-8")
+    names = [margin.name for margin in load_population(tmp_path / "more.yaml").steps[0].margins]
+    assert [names[names.index(f"before {place}") + 1] for place in (2, 9, 11)] == ["home 0", "home 7", "home 9"]
+
+
 def test_shares_that_do_not_sum_to_one_are_refused_or_rescaled(tmp_path):
     def shares(data, **keys):
         data["steps"][0]["margins"][1].update(measure="shares", table=[["rent", "own"], [60, 37]], **keys)
