@@ -5,6 +5,7 @@ import reprlib
 import tempfile
 import types
 from collections.abc import Callable, Hashable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -90,24 +91,28 @@ def read_yaml(path: Path, error: type[PopsimError]) -> dict[str, Any]:
     return data
 
 
-def read_based(path: Path, shelf: Shelf, error: type[PopsimError]) -> dict[str, Any]:
+def read_based(
+    path: Path, shelf: Shelf, error: type[PopsimError], read: Callable[[Path], dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Read a YAML mapping and, where it says ``based_on``, what it leaves out from the file that it names.
 
     Args:
         path: The file.
         shelf: Where a shipped file that it is based on lives.
         error: What to raise.
+        read: Reads each of the files; `read_yaml` unless given.
 
     Raises:
         PopsimError: Of the kind asked for: a file cannot be read, or files are based on each other in a circle.
     """
     chain = [path]
-    layers = [read_yaml(path, error)]
+    read = read or partial(read_yaml, error=error)
+    layers = [read(path)]
     while isinstance(layers[-1].get("based_on"), str):
         chain.append(find_file(layers[-1].pop("based_on"), shelf, error, chain[-1].parent))
         if chain[-1] in chain[:-1]:
             raise error(f"{path}: based_on goes in a circle: {', '.join(one.name for one in chain)}")
-        layers.append(read_yaml(chain[-1], error))
+        layers.append(read(chain[-1]))
     whole = layers.pop()
     for at, changes in zip(reversed(chain[:-1]), reversed(layers), strict=True):
         try:
@@ -120,7 +125,8 @@ def read_based(path: Path, shelf: Shelf, error: type[PopsimError]) -> dict[str, 
 def merge(base: Any, changes: Any, path: str = "") -> Any:
     """Lay changes over plain data: mappings are merged key by key, anything else is replaced, and null takes a key out.
 
-    A mapping that is laid over a list says which items change, by position or by the item's ``name``.
+    A mapping that is laid over a list says which items change, by position or by the item's ``name``; a new item, which
+    repeats its name, is put behind the others, or before the one that it names under ``before``.
 
     Args:
         base: The plain data below.
@@ -143,16 +149,32 @@ def merge(base: Any, changes: Any, path: str = "") -> Any:
                 whole[key] = merge(base[key], value, f"{path}{key}.") if key in base else value
         return whole
     if isinstance(base, list) and isinstance(changes, dict):
-        items = list(base)
+        items, added = list(base), []
         names = {one["name"]: i for i, one in enumerate(base) if isinstance(one, dict) and "name" in one}
         for key, value in changes.items():
             at = names.get(key, key)
+            if isinstance(value, dict) and value.get("name") == key and at == key:
+                added.append(value)
+                continue
             if not isinstance(at, int) or not 0 <= at < len(base):
                 allowed = [*names] or [f"0 to {len(base) - 1}"]
                 raise ValueError(f"{path}{key}: the file below has no such item; allowed: {', '.join(allowed)}")
             items[at] = merge(base[at], value, f"{path}{key}.")
+        for item in added:
+            _add(items, item, path)
         return items
     return changes
+
+
+def _add(items: list[Any], item: dict[str, Any], path: str) -> None:
+    """Put a new item where it says."""
+    new = {key: value for key, value in item.items() if key != "before"}
+    names = [one.get("name") if isinstance(one, dict) else None for one in items]
+    before = item.get("before")
+    if before is not None and before not in names:
+        known = ", ".join(name for name in names if name)
+        raise ValueError(f"{path}{new['name']}.before: there is no item {before!r}; allowed: {known}")
+    items.insert(len(items) if before is None else names.index(before), new)
 
 
 def validate(model: type[ModelT], data: dict[str, Any], where: str, error: type[PopsimError]) -> ModelT:

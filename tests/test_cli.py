@@ -84,7 +84,7 @@ BAD = {
     ),
     "unknown population": (
         lambda: study(population="us_adults"),
-        r"us_adults: neither .*did you mean us_adults_2018\?",
+        r"us_adults: neither .*did you mean us_adults_20\d\d\?",
     ),
     "waves backwards": (lambda: study(waves=[2, 1]), r"waves: waves must increase, not \[2, 1\]"),
     "missing file": (lambda: "nowhere.yaml", r"nowhere.yaml: no such file"),

@@ -1,12 +1,14 @@
 """Commands about what goes into a study: scenario, questionnaire and population files, and people."""
 
+import os
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from popsim.cli.printing import err, fit_line, out, print_table
+from popsim.cli.fits import print_fit, to_json
+from popsim.cli.printing import err, out
 from popsim.errors import PopsimError, PopulationError, ScenarioError, SurveyError
 from popsim.files import Shelf, find_file, read_yaml, shipped, write_whole
 from popsim.slots import did_you_mean
@@ -34,29 +36,28 @@ def people(
     size: Annotated[int, typer.Option(help="Number of respondents.")],
     out_file: Annotated[Path, typer.Option("--out", help="A .parquet or .csv file.")],
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    truth: Annotated[Path | None, typer.Option(help="Held-out records to compare the people with.")] = None,
+    draw: Annotated[str | None, typer.Option(help="systematic or multinomial instead of the file's own.")] = None,
 ) -> None:
-    """Draw a population and print how well each margin is met."""
-    from popsim.population import load_population, margin_report, sample_people
+    """Draw a population, print how well each margin is met, and save the whole account beside it (.fit.json)."""
+    from popsim.population import fit_report, load_population, sample_people
 
     if out_file.suffix not in (".parquet", ".csv"):
         raise PopulationError(f"--out {out_file}: ends in {out_file.suffix or 'nothing'}; allowed: .parquet, .csv")
     loaded = load_population(spec)
+    if draw not in (None, "systematic", "multinomial"):
+        raise PopulationError(f"--draw {draw}: unknown; allowed: systematic, multinomial")
+    if draw is not None:
+        loaded = loaded.model_copy(update={"draw": draw})
     drawn = sample_people(loaded, size, seed)
+    report = {"seed": seed, **fit_report(loaded, drawn, truth)}
     table = drawn.rename_axis("person").reset_index()
     save = table.to_parquet if out_file.suffix == ".parquet" else table.to_csv
     write_whole(out_file, lambda to: save(to, index=False))
-    report = margin_report(loaded, drawn)
-    if len(report):
-        worst = report.loc[report.groupby("margin", sort=False)["error"].apply(lambda e: e.abs().idxmax())]
-        shares = ["target", "achieved", "error", "sampling_error"]
-        shown = worst[["margin", "cell", "unit"]].join((100 * worst[shares]).round(3))
-        print_table(
-            shown, "The worst cell of each margin, in percent of the people (sampling error: of the source itself)"
-        )
-        far = report.iloc[int(report["error"].abs().to_numpy().argmax())]
-        out.print(f"Worst of all: {far['margin']}, {far['cell']}: {100 * far['error']:+.4f} percentage points")
-    out.print(fit_line(drawn.attrs.get("fit", {})))
-    out.print(f"{len(drawn)} respondents written to {out_file}")
+    saved = out_file.with_suffix(".fit.json")
+    write_whole(saved, lambda to: to.write_text(to_json(report), encoding="utf-8"))
+    print_fit(report)
+    out.print(f"{len(drawn)} respondents written to {out_file}, the account of the fit to {saved}")
 
 
 def list_shipped() -> None:
@@ -70,17 +71,28 @@ def list_shipped() -> None:
 
 
 def copy(
-    name: Annotated[str, typer.Argument(help="The name of something shipped; see popsim list.")],
-    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    name: Annotated[
+        str, typer.Argument(help="Something shipped (see popsim list); with --from-csv the file to write.")
+    ],
+    file: Annotated[Path | None, typer.Argument(help="The file to write.")] = None,
+    from_csv: Annotated[
+        Path | None, typer.Option("--from-csv", help="A table of people (CSV, Parquet) to write a population file for.")
+    ] = None,
 ) -> None:
-    """Write a shipped scenario, questionnaire, population, preset or file of targets to a file of your own."""
+    """Write a shipped file to one of your own with all it reads, or a population file for a table of people."""
+    if from_csv is not None:
+        if file is not None:
+            raise ScenarioError(f"{file}: one file is written with --from-csv; leave out {name} or {file}")
+        _scaffold(from_csv, Path(name))
+        return
     known = {stem: path for shelf in reversed(SHELVES) for stem, path in shipped(shelf).items()}
     if name not in known:
         raise ScenarioError(f"{name}: not shipped{did_you_mean(name, known)} Shipped: {', '.join(sorted(known))}")
+    if file is None:
+        raise ScenarioError(f"{name}: name the file to write: popsim copy {name} my_{name}.yaml")
     source = known[name]
-    table = read_yaml(source, ScenarioError).get("from_table")
-    beside = table.get("file") if isinstance(table, dict) else table
-    copies = [(source, file)] + ([(source.parent / beside, file.parent / beside)] if isinstance(beside, str) else [])
+    beside = dict.fromkeys(_files_named(read_yaml(source, ScenarioError)))
+    copies = [(source, file)] + [(source.parent / one, file.parent / one) for one in beside]
     for _, target in copies:
         if target.exists():
             raise ScenarioError(f"{target}: exists already; choose another file")
@@ -89,12 +101,33 @@ def copy(
         out.print(f"{target} written")
 
 
+def _files_named(data: Any) -> list[str]:
+    """List the data files that a population file names."""
+    if isinstance(data, dict):
+        own = [data["file"]] if isinstance(data.get("file"), str) else []
+        return own + [name for value in data.values() for name in _files_named(value)]
+    return [name for value in data for name in _files_named(value)] if isinstance(data, list) else []
+
+
+def _scaffold(table: Path, target: Path) -> None:
+    from popsim.population.scaffold import scaffold
+
+    if target.suffix not in (".yaml", ".yml"):
+        raise ScenarioError(f"{target}: a population file ends in .yaml")
+    if target.exists():
+        raise ScenarioError(f"{target}: exists already; choose another file")
+    text = scaffold(table, os.path.relpath(table, target.parent))
+    write_whole(target, lambda to: to.write_text(text, encoding="utf-8"))
+    out.print(f"{target} written; read it, then: popsim check {target}")
+
+
 def _check(name: str) -> str:
     """Read one file as what its keys say it is."""
     from popsim.engines.presets import load_preset
     from popsim.evaluate import load_targets
     from popsim.model import PopulationModel
     from popsim.population import load_population
+    from popsim.population.report import check_population
     from popsim.scenario import sweep_points
     from popsim.survey import load_questionnaire, set_arm
 
@@ -112,8 +145,7 @@ def _check(name: str) -> str:
             set_arm(questionnaire, arm)
         return f"questionnaire, {len(questionnaire.questions)} questions, good"
     if {"attributes", "from_table", "steps"} & set(data):
-        load_population(name)
-        return "population, good"
+        return check_population(load_population(name))
     if "targets" in data or "rows" in data:
         return f"targets, {len(load_targets(name).targets)} figures, good"
     if "spec" in data:

@@ -3,8 +3,8 @@
 from popsim.population.load import load_population
 from popsim.population.people import sample_people
 from popsim.population.persona import Words
-from popsim.population.rake import Control, Raked, margin, rake
-from popsim.population.report import margin_report
+from popsim.population.rake import Control, Raked, effective_size, margin, rake
+from popsim.population.report import fit_report, margin_report
 from popsim.population.spec import PopulationSpec
 from popsim.population.traits import CONFIDENCE_LEVELS
 
@@ -14,6 +14,8 @@ __all__ = [
     "PopulationSpec",
     "Raked",
     "Words",
+    "effective_size",
+    "fit_report",
     "load_population",
     "margin",
     "margin_report",

@@ -87,6 +87,35 @@ def draw_cells(weights: Floats, size: int, random: np.random.Generator) -> Ints:
     return people
 
 
+def draw_cells_at_random(weights: Floats, size: int, random: np.random.Generator) -> Ints:
+    """Draw every person independently from weighted cells (multinomial counts), in random order.
+
+    Example:
+        >>> sorted(draw_cells_at_random(np.array([0.0, 3.0]), 3, np.random.default_rng(1)).tolist())
+        [1, 1, 1]
+    """
+    alive = np.flatnonzero(weights > 0)
+    people = np.repeat(alive, random.multinomial(size, weights[alive] / weights.sum()))
+    random.shuffle(people)
+    return people
+
+
+def draw_given_at_random(chances: Floats, parent: Ints, random: np.random.Generator) -> Ints:
+    """Draw an outcome for each person given a parent cell, every person independently.
+
+    Example:
+        >>> chances = np.array([[0.0, 1.0], [1.0, 0.0]])
+        >>> draw_given_at_random(chances, np.array([0, 1, 0]), np.random.default_rng(1)).tolist()
+        [1, 0, 1]
+    """
+    below = np.cumsum(chances, axis=1)
+    u = (1 - random.random(len(parent))) * below[parent, -1]
+    line = (below + np.arange(len(chances))[:, None] * 2).ravel()
+    place = np.maximum(u + 2 * parent, np.nextafter(2.0 * parent, np.inf))
+    outcome: Ints = np.searchsorted(line, place, "left") - parent * chances.shape[1]
+    return outcome.clip(0, chances.shape[1] - 1)
+
+
 def draw_given(chances: Floats, parent: Ints, random: np.random.Generator) -> Ints:
     """Draw an outcome for each person given a parent cell, systematically along the line of parent cells.
 

@@ -1,7 +1,8 @@
 """From a population file to conditional distributions that meet its margins."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,11 +12,15 @@ from popsim.errors import PopulationError
 from popsim.population.draw import serpentine
 from popsim.population.margins import FittedMargin, fit_margins, name_cell
 from popsim.population.rake import Control, Raked, rake, sum_by
+from popsim.population.seeds import CellTable, Seed, SeedAccount, conditional, key_of, positions, sampling_zeros
 from popsim.population.spec import PopulationSpec, Step
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Codes = dict[str, Ints]
+
+MOST_BYTES = 8e9
+"""The largest table that is made for one step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,7 @@ class FittedStep:
         chances: Rows of parents (on a serpentine line) by outcomes; rows of parents who occur sum to 1.
         raked: The account of the fit.
         margins: Its margins.
+        seed: What it took from microdata.
     """
 
     adds: tuple[str, ...]
@@ -37,6 +43,7 @@ class FittedStep:
     chances: Floats
     raked: Raked
     margins: tuple[FittedMargin, ...]
+    seed: SeedAccount | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +84,7 @@ class _People:
 
     def collapse(self, attributes: Sequence[str], sizes: Mapping[str, int]) -> tuple[Codes, Floats, Ints]:
         """Sum over all other attributes; the last value gives the new cell of each old one."""
-        key = np.zeros(len(self.weights), dtype=np.int64)
-        for attribute in attributes:
-            key = key * sizes[attribute] + self.codes[attribute]
+        key = key_of(self.codes, attributes, sizes, len(self.weights))
         _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
         codes = {attribute: self.codes[attribute][first] for attribute in attributes}
         cell = inverse.astype(np.int64)
@@ -106,13 +111,21 @@ def fit_population(spec: PopulationSpec) -> Fit:
         True
     """
     parts = {"name", "title", "unit", "attributes", "not_applicable", "impossible", "steps"}
-    return _fit(spec.model_dump_json(include=parts))
+    return _fit(_Content(spec.model_dump_json(include=parts), spec))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a fit depends on: two specs with the same text are fitted once; files are found through the spec."""
+
+    text: str
+    spec: PopulationSpec = field(compare=False)
 
 
 @lru_cache(maxsize=4)
-def _fit(content: str) -> Fit:
-    """Fit the steps of a spec given as JSON, so that the same content is fitted once."""
-    spec = PopulationSpec.model_validate_json(content)
+def _fit(content: _Content) -> Fit:
+    """Fit the steps of a spec."""
+    spec = content.spec
     people = _People({}, np.ones(1))
     steps = []
     for number, step in enumerate(spec.steps):
@@ -134,13 +147,15 @@ def _fit_step(spec: PopulationSpec, step: Step, people: _People, later: set[str]
             raise PopulationError(f"given: margins in {unit} also need {', '.join(sorted(missing))}")
         weights = weights / people.units[unit].people_in(given)
         weights /= weights.sum()
-    shape = [sizes[name] for name in step.adds]
-    added = dict(zip(step.adds, np.indices(shape).reshape(len(shape), -1), strict=True))
-    n_parents, n_outcomes = len(weights), len(added[step.adds[0]])
+    n_parents = len(weights)
+    seed = step.seed.cells(step.adds, step.given, spec.attributes) if step.seed else None
+    added = _outcomes(step, seed, n_parents, sizes)
+    n_outcomes = len(added[step.adds[0]])
     parent = np.repeat(np.arange(n_parents), n_outcomes)
     cells = {name: codes[parent] for name, codes in given.items()}
     cells |= {name: np.tile(codes, n_parents) for name, codes in added.items()}
-    start = _start(spec, step, cells)
+    possible = possible_cells(spec, cells)
+    start = _start(spec, step, cells, possible)
     margins = fit_margins(spec, step, people.totals, (given, weights), cells, start > 0)
     names = [name_cell(spec, step.given, given, i) for i in range(n_parents)]
     controls = [Control(f"the {unit} so far", parent, weights, names)]
@@ -148,17 +163,90 @@ def _fit_step(spec: PopulationSpec, step: Step, people: _People, later: set[str]
         controls.append(_convert(spec, step, people, (given, weights), cells, margins))
     else:
         controls += [m.control(spec, cells) for m in margins]
+    account = None
+    if step.seed and seed:
+        start, account = _seeded(spec, step.seed, seed, start, controls, (given, weights), added)
     raked = rake(start, controls)
+    if account and seed and not step.given:
+        account = replace(account, effective_n_fitted=_effective_n(seed, raked.weights, added, sizes))
     chances = (raked.weights.reshape(n_parents, n_outcomes) / weights[:, None]).clip(0)
     chances /= chances.sum(axis=1, keepdims=True)
     _expand(people, added, chances, parent_of, later | {name for u in people.units.values() for name in u.of}, sizes)
     line = serpentine(list(given.values()), [sizes[name] for name in step.given]) if step.given else np.zeros(1, int)
     on_line = np.zeros((int(np.prod([sizes[name] for name in step.given], dtype=np.int64)), n_outcomes))
-    order = np.argsort(serpentine([added[name] for name in step.adds], shape))
+    order = np.argsort(serpentine([added[name] for name in step.adds], [sizes[name] for name in step.adds]))
     on_line[line] = chances[:, order]
     return FittedStep(
-        step.adds, step.given, {name: codes[order] for name, codes in added.items()}, on_line, raked, tuple(margins)
+        step.adds,
+        step.given,
+        {name: codes[order] for name, codes in added.items()},
+        on_line,
+        raked,
+        tuple(margins),
+        account,
     )
+
+
+def _outcomes(step: Step, seed: CellTable | None, n_parents: int, sizes: Mapping[str, int]) -> Codes:
+    """List what a step can add: all combinations of levels, or in list form those that microdata has."""
+    if seed and step.seed and not step.given and not step.seed.repair:
+        return {name: seed.codes[name] for name in step.adds}
+    shape = [sizes[name] for name in step.adds]
+    parents = max(n_parents, math.prod(sizes[name] for name in step.given))
+    cells = parents * math.prod(shape)
+    size = cells * 8 * (len(step.adds) + len(step.given) + len(step.margins) + len(step.start) + 6)
+    if size > MOST_BYTES:
+        way = "leave out repair, so that only cells with a record are made" if step.seed else "give it a seed"
+        raise PopulationError(
+            f"adds: the table of {', '.join((*step.given, *step.adds))} has {cells:,} cells and would take about "
+            f"{size / 1e9:.0f} GB of memory (at most {MOST_BYTES / 1e9:.0f}); draw them in several steps, or {way}"
+        )
+    return dict(zip(step.adds, np.indices(shape).reshape(len(shape), -1), strict=True))
+
+
+def _seeded(
+    spec: PopulationSpec,
+    step_seed: Seed,
+    seed: CellTable,
+    start: Floats,
+    controls: Sequence[Control],
+    parents: tuple[Codes, Floats],
+    added: Codes,
+) -> tuple[Floats, SeedAccount]:
+    """Start from microdata, and repair what nobody in the sample is as far as the file asks for it."""
+    given, weights = parents
+    sizes = {name: len(levels) for name, levels in spec.attributes.items()}
+    possible = possible_cells(spec, seed.codes)
+    if not possible.any():
+        raise PopulationError(f"seed: all {seed.records.sum():.0f} records are in cells that are declared impossible")
+    chances, sets, used = conditional(seed, given, len(weights), added, sizes, step_seed.at_least)
+    seeded = (chances * weights[:, None]).ravel() * (start > 0)
+    listed = not given and not step_seed.repair
+    zeros = sampling_zeros(seeded, None if listed else start > 0, controls)
+    if zeros and not step_seed.repair:
+        raise PopulationError(
+            f"seed: no record in {zeros[0]}, where people must be ({len(zeros)} such cells); add records, or write "
+            "repair: 0.05 under seed to mix in that share of the fit without a seed"
+        )
+    if step_seed.repair:
+        plain = rake((start > 0).astype(float), controls).weights
+        seeded = (1 - step_seed.repair) * seeded / seeded.sum() + step_seed.repair * plain / plain.sum()
+    by_set = sum_by(used, weights, len(sets)) / weights.sum()
+    account = SeedAccount(
+        records=int(seed.records.sum()),
+        left_out=seed.left_out,
+        impossible=int(seed.records[~possible].sum()),
+        effective_n=seed.effective_n(seed.weights),
+        effective_n_fitted=float("nan"),
+        sampling_zeros=tuple(zeros),
+        backed_off={", ".join(names): float(share) for names, share in zip(sets, by_set, strict=True)} if given else {},
+    )
+    return seeded * start, account
+
+
+def _effective_n(seed: CellTable, fitted: Floats, added: Codes, sizes: Mapping[str, int]) -> float:
+    at = positions(seed, added, sizes)
+    return seed.effective_n(np.where(at >= 0, fitted[at], 0.0))
 
 
 def _unit_of(spec: PopulationSpec, step: Step, people: _People) -> str:
@@ -176,10 +264,9 @@ def _unit_of(spec: PopulationSpec, step: Step, people: _People) -> str:
     return units[0]
 
 
-def _start(spec: PopulationSpec, step: Step, cells: Codes) -> Floats:
+def _start(spec: PopulationSpec, step: Step, cells: Codes, possible: NDArray[np.bool_]) -> Floats:
     """Multiply the start tables, and set what is declared impossible to zero; other zeros under margins are refused."""
     start = np.ones(len(cells[step.adds[0]]))
-    possible = _possible(spec, cells)
     for number, table in enumerate(step.start):
         grid = table.grid(spec.attributes)
         index = grid.index(cells)
@@ -197,7 +284,8 @@ def _start(spec: PopulationSpec, step: Step, cells: Codes) -> Floats:
     return start * possible
 
 
-def _possible(spec: PopulationSpec, cells: Codes) -> NDArray[np.bool_]:
+def possible_cells(spec: PopulationSpec, cells: Mapping[str, Ints]) -> NDArray[np.bool_]:
+    """Tell which cells, or people, are not declared impossible; rules on attributes that are absent say nothing."""
     possible = np.ones(len(next(iter(cells.values()))), dtype=bool)
     for rule in spec.impossible:
         if set(rule) <= set(cells):
@@ -232,7 +320,7 @@ def _convert(
     shape = [len(spec.attributes[name]) for name in of]
     codes = dict(zip(of, np.indices(shape).reshape(len(of), -1), strict=True))
     joint = rake(
-        _possible(spec, codes).astype(float),
+        possible_cells(spec, codes).astype(float),
         [m.control(spec, codes) for m in margins],
     )
     if not joint.converged:

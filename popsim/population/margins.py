@@ -29,6 +29,7 @@ class FittedMargin:
         published: Shares of the whole as published (rows of ``row_shares`` weighted by the people in them), per cell.
         target: The shares that were fitted; they differ where the margin yields to another.
         standard_error: Of each share, from the sample size; NaN where that is not known.
+        rescaled: The factor by which its numbers were multiplied to meet the total of the margins before it.
     """
 
     margin: Margin
@@ -36,6 +37,7 @@ class FittedMargin:
     published: Floats
     target: Floats
     standard_error: Floats
+    rescaled: float
 
     def control(self, spec: PopulationSpec, cells: Mapping[str, Ints]) -> Control:
         """Make the control on a table of cells."""
@@ -74,8 +76,8 @@ def fit_margins(
             raise PopulationError(
                 f"margins.{number}: {margin.name} says nothing about {name_cell(spec, margin.of, cells, uncovered[0])}"
             )
-        rows = _row_sizes(margin, grid, parents) if margin.measure == "row_shares" else np.ones(1)
-        within = _within(margin, grid, totals)
+        rows = _row_sizes(spec, margin, grid, parents)
+        within, factor = _within(margin, grid, totals)
         error = np.sqrt(within * (1 - within) / _sample_size(margin, grid)) * rows
         published = target = (within * rows).ravel()
         if margin.yields_to is not None:
@@ -83,21 +85,29 @@ def fit_margins(
                 raise PopulationError(
                     f"margins.{number}.yields_to: no margin {margin.yields_to!r} stands before this one"
                 )
-            target = _reconcile(margin, grid, published, done[margin.yields_to])
-        done[margin.name] = FittedMargin(margin, grid, published, target, error.ravel())
+            target = _reconcile(spec, margin, grid, published, done[margin.yields_to])
+        done[margin.name] = FittedMargin(margin, grid, published, target, error.ravel(), factor)
     return list(done.values())
 
 
-def _within(margin: Margin, grid: Grid, totals: dict[str, float]) -> Floats:
-    """Give a margin's shares of what it measures: of the row, or of the whole; remember the total of a unit."""
-    whole = grid.values.sum()
+def _within(margin: Margin, grid: Grid, totals: dict[str, float]) -> tuple[Floats, float]:
+    """Give a margin's shares of what it measures, and the factor it was rescaled by; remember the total of a unit.
+
+    Of several rows the factor furthest from one is given.
+    """
+    whole, factor = float(grid.values.sum()), 1.0
     if margin.measure == "row_shares":
         sums = grid.values.sum(axis=-1, keepdims=True)
-        _check_sums(margin.name, sums)
-        shares: Floats = grid.values / sums
-        return shares
+        if not margin.rescale:
+            _check_sums(margin.name, sums)
+        else:
+            each = np.where(sums < 10, 1, 100) / sums
+            factor = float(each.ravel()[np.abs(np.log(each)).argmax()])
+        return np.asarray(grid.values / sums, dtype=np.float64), factor
     if margin.measure == "shares":
-        _check_sums(margin.name, whole)
+        factor = (1 if whole < 10 else 100) / whole
+        if not margin.rescale:
+            _check_sums(margin.name, np.asarray(whole))
     elif margin.where:
         if margin.unit not in totals:
             raise PopulationError(
@@ -105,22 +115,34 @@ def _within(margin: Margin, grid: Grid, totals: dict[str, float]) -> Floats:
             )
         whole = totals[margin.unit]
     else:
-        known = totals.setdefault(margin.unit, float(whole))
-        if abs(known - whole) > CONSISTENT * known:
+        known = totals.setdefault(margin.unit, whole)
+        factor = known / whole
+        if abs(known - whole) > CONSISTENT * known and not margin.rescale:
             raise PopulationError(
                 f"{margin.name}: totals disagree: it sums to {whole:.10g} {margin.unit}, the margins before it to "
-                f"{known:.10g} (a gap of {abs(known - whole):.6g})"
+                f"{known:.10g} (a gap of {abs(known - whole):.6g}); correct one of them, or write rescale: true to "
+                f"multiply it by {factor:.8g}"
             )
-    return np.asarray(grid.values / whole, dtype=np.float64)
+    return np.asarray(grid.values / whole, dtype=np.float64), factor if margin.rescale else 1.0
 
 
-def _row_sizes(margin: Margin, grid: Grid, parents: tuple[Codes, Floats]) -> Floats:
-    """Give the share of people in each row of a margin."""
+def _row_sizes(spec: PopulationSpec, margin: Margin, grid: Grid, parents: tuple[Codes, Floats]) -> Floats:
+    """Give the share of people in each row of a margin, or among those that its shares are confined to."""
     given, weights = parents
-    lead = Grid(grid.of[:-1], grid.labels[:-1], grid.maps, grid.values[..., 0])
-    if missing := set(lead.of) - set(given):
-        raise PopulationError(f"{margin.name}: row_shares of {', '.join(sorted(missing))}, which is not among given")
-    return sum_by(lead.index(given), weights, lead.values.size).reshape(*lead.values.shape, 1)
+    lead = grid.of[:-1] if margin.measure == "row_shares" else ()
+    confined = margin.where if margin.measure != "counts" else {}
+    if missing := {*lead, *confined} - set(given):
+        raise PopulationError(
+            f"{margin.name}: {margin.measure} of {', '.join(sorted(missing))}, which is not among given"
+        )
+    there = np.ones(len(weights), dtype=bool)
+    for attribute, level in confined.items():
+        there &= given[attribute] == spec.attributes[attribute].index(level)
+    if not lead:
+        return np.array([weights[there].sum() if confined else 1.0])
+    rows = Grid(lead, grid.labels[:-1], grid.maps, grid.values[..., 0])
+    index = np.where(there, rows.index(given), -1)
+    return sum_by(index, weights, rows.values.size).reshape(*rows.values.shape, 1)
 
 
 def _sample_size(margin: Margin, grid: Grid) -> Floats:
@@ -138,27 +160,55 @@ def _check_sums(name: str, sums: Floats) -> None:
     """Check that published shares sum to 1 or to 100, up to rounding."""
     rounded = np.minimum(np.abs(sums - 1), np.abs(sums / 100 - 1))
     if rounded.max() > ROUNDING:
-        raise PopulationError(f"{name}: shares sum to {np.ravel(sums)[rounded.argmax()]:.6g}; 1 or 100 is needed")
+        found = np.ravel(sums)[rounded.argmax()]
+        raise PopulationError(
+            f"{name}: shares sum to {found:.6g}; 1 or 100 is needed; correct them, or write rescale: true to multiply "
+            f"them by {(1 if found < 10 else 100) / found:.6g}"
+        )
 
 
-def _reconcile(margin: Margin, grid: Grid, published: Floats, other: FittedMargin) -> Floats:
-    """Adjust a margin to another one on the attributes of that one, keeping the size of its rows.
+def _reconcile(spec: PopulationSpec, margin: Margin, grid: Grid, published: Floats, other: FittedMargin) -> Floats:
+    """Adjust a margin to another one on the attributes that both have, keeping the size of its rows.
 
     The result is, among all tables with both sums, the one with the least information divergence from the published.
     """
-    if not set(other.grid.of) <= set(grid.of):
+    shared = [name for name in other.grid.of if name in grid.of]
+    extra = {name: level for name, level in other.margin.where.items() if margin.where.get(name) != level}
+    if not shared or not set(extra) <= set(grid.of):
         raise PopulationError(f"{margin.name}: cannot yield to {other.margin.name}, which has other attributes")
-    at = np.indices(grid.values.shape).reshape(len(grid.of), -1)
-    codes = {
-        name: np.array([int(np.flatnonzero(grid.maps[name] == i)[0]) for i in range(len(labels))])[axis]
-        for name, labels, axis in zip(grid.of, grid.labels, at, strict=True)
-    }
+    codes = {}
+    for name, at in zip(grid.of, np.indices(grid.values.shape).reshape(len(grid.of), -1), strict=True):
+        codes[name] = _first(grid, name)[at]
+    for name in shared:
+        _check_nested(margin, grid, other, name)
+    axes = tuple(i for i, name in enumerate(other.grid.of) if name not in shared)
+    wanted = other.target.reshape(other.grid.values.shape).sum(axis=axes)
+    kept = [i for i, name in enumerate(other.grid.of) if name in shared]
+    part = Grid(tuple(shared), tuple(other.grid.labels[i] for i in kept), other.grid.maps, wanted)
+    index = part.index(codes)
+    for name, level in extra.items():
+        index[codes[name] != spec.attributes[name].index(level)] = -1
     rows = np.arange(published.size) // grid.values.shape[-1]
     controls = [
         Control(f"rows of {margin.name}", rows, sum_by(rows, published, rows[-1] + 1)),
-        Control(other.margin.name, other.grid.index(codes), other.target),
+        Control(other.margin.name, index, wanted.ravel(), part.names()),
     ]
     return rake(published, controls, tolerance=1e-12).weights
+
+
+def _first(grid: Grid, name: str) -> Ints:
+    """Give the first level of each group of an attribute."""
+    groups = grid.labels[grid.of.index(name)]
+    return np.array([int(np.flatnonzero(grid.maps[name] == i)[0]) for i in range(len(groups))])
+
+
+def _check_nested(margin: Margin, grid: Grid, other: FittedMargin, name: str) -> None:
+    """Check that each group of a margin lies within one group of the margin that it yields to."""
+    for i, label in enumerate(grid.labels[grid.of.index(name)]):
+        if len(set(other.grid.maps[name][grid.maps[name] == i])) > 1:
+            raise PopulationError(
+                f"{margin.name}: cannot yield to {other.margin.name}: {name} {label} lies in several of its groups"
+            )
 
 
 def name_cell(spec: PopulationSpec, of: Sequence[str], cells: Codes, cell: int) -> str:

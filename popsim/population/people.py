@@ -7,9 +7,17 @@ import numpy as np
 import pandas as pd
 
 from popsim.errors import PopulationError
-from popsim.population.draw import check_size, draw_cells, draw_given, serpentine
+from popsim.population.draw import (
+    check_size,
+    draw_cells,
+    draw_cells_at_random,
+    draw_given,
+    draw_given_at_random,
+    serpentine,
+)
 from popsim.population.fit import Fit, fit_population
 from popsim.population.latent import draw_confidence, draw_priors, prior_settings
+from popsim.population.rake import effective_size
 from popsim.population.respondents import draw_respondents
 from popsim.population.spec import PopulationSpec
 from popsim.population.values import categorical, draw_number, work_out
@@ -22,7 +30,8 @@ def sample_people(
     """Draw whole people from a population.
 
     Attributes are drawn step by step, each given those before, by serpentine systematic sampling: one random start per
-    step, so that the people meet every margin about as well as whole people can. Exact numbers, levels, confidence and
+    step, so that the people meet every margin about as well as whole people can (or, with ``draw: multinomial``,
+    everybody independently). Exact numbers, levels, confidence and
     prior expectations follow. A population with ``from_table`` gives its own respondents instead.
 
     Args:
@@ -35,7 +44,7 @@ def sample_people(
         A frame with a row per person: categorical columns, whole numbers (nullable where they may not apply) and
         ``weight``. ``attrs["fit"]`` holds ``converged``, ``iterations``, ``worst_control`` and ``worst_error`` (as a
         share) of the step that fits worst, and is empty for a table of respondents; ``attrs["priors"]`` holds what the
-        priors were drawn with.
+        priors were drawn with; ``attrs["weights"]`` the number of people, and their effective number and design effect.
 
     Raises:
         PopulationError: The size, the seed, a prior or something in the spec is wrong.
@@ -74,22 +83,26 @@ def sample_people(
         for name, drawn in draw_priors(spec.priors, settings, people, rng(seed, "population.priors")).items():
             people[name] = drawn
     people["weight"] = people.pop("weight")
-    people.attrs = {"fit": account, "priors": settings}
+    effective = effective_size(people["weight"].to_numpy(float))
+    weights = {"n": len(people), "effective_n": effective, "design_effect": len(people) / effective}
+    people.attrs = {"fit": account, "priors": settings, "weights": weights}
     return people
 
 
 def _draw_steps(spec: PopulationSpec, fit: Fit, size: int, seed: int) -> pd.DataFrame:
     """Draw every attribute, step by step."""
     codes: dict[str, np.ndarray] = {}
+    systematic = spec.draw == "systematic"
+    narrow = {name: np.int8 if len(levels) <= 127 else np.int32 for name, levels in spec.attributes.items()}
     for step in fit.steps:
         random = rng(seed, f"population.{'+'.join(step.adds)}")
         if step.given:
             sizes = [len(spec.attributes[name]) for name in step.given]
             parent = serpentine([codes[name] for name in step.given], sizes)
-            outcome = draw_given(step.chances, parent, random)
+            outcome = (draw_given if systematic else draw_given_at_random)(step.chances, parent, random)
         else:
-            outcome = draw_cells(step.chances[0], size, random)
-        codes |= {name: level[outcome].astype(np.int8) for name, level in step.codes.items()}
+            outcome = (draw_cells if systematic else draw_cells_at_random)(step.chances[0], size, random)
+        codes |= {name: level.astype(narrow[name])[outcome] for name, level in step.codes.items()}
     columns: dict[str, Any] = {}
     for name, levels in spec.attributes.items():
         drawn, kept = codes[name], list(levels)

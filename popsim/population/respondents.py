@@ -8,6 +8,7 @@ import pandas as pd
 
 from popsim.errors import PopulationError
 from popsim.population.draw import systematic
+from popsim.population.sources import read_frame
 from popsim.population.spec import FromTable, PopulationSpec, check_parts
 from popsim.population.tables import unknown
 
@@ -51,18 +52,7 @@ def read_respondents(table: FromTable) -> pd.DataFrame:
         PopulationError: The file cannot be read, has no rows, or its weights cannot be weights.
     """
     path = table._path or Path(table.file)
-    readers = {
-        ".csv": lambda: pd.read_csv(path, keep_default_na=False, na_values=[""]),
-        ".parquet": lambda: pd.read_parquet(path),
-    }
-    if path.suffix not in readers:
-        raise PopulationError(f"from_table.file: {path}: ends in {path.suffix!r}; allowed: {', '.join(readers)}")
-    try:
-        frame: pd.DataFrame = readers[path.suffix]()
-    except (OSError, ValueError) as problem:
-        raise PopulationError(f"{path}: cannot be read: {str(problem).splitlines()[0]}") from None
-    if frame.empty:
-        raise PopulationError(f"{path}: has no rows; at least one respondent is needed")
+    frame = read_frame(path, as_text=False)
     for column in frame.columns:
         kind = frame[column].dtype
         if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):

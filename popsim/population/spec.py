@@ -7,17 +7,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from popsim.files import Frozen
+from popsim.population.seeds import Seed
+from popsim.population.sources import TableFile
 from popsim.population.tables import Cell, Grid, read_grid, unknown
 from popsim.population.traits import CONFIDENCE_LEVELS, Confidence, Level, Name, Number, Priors, Status, Text
 from popsim.slots import slots_of, unknown_slot
 
 
 class Table(Frozen):
-    """Numbers over some attributes, written as a header row and rows of levels and numbers."""
+    """Numbers over some attributes, written as a header row and rows of levels and numbers, or read from a file."""
 
     of: tuple[Name, ...] = Field(min_length=1)
     """The attributes; the levels of the last one stand in the header."""
-    table: tuple[tuple[Cell, ...], ...] = Field(min_length=2)
+    table: tuple[tuple[Cell, ...], ...] = Field(default=(), min_length=2)
+    file: TableFile | None = None
+    """Instead of table; the table is filled in when the file is read."""
     groups: dict[Name, dict[Text, tuple[Text, ...]]] = {}
     """Attribute -> a level of the table that is coarser than the attribute's -> the levels it holds."""
     source: str = ""
@@ -29,10 +33,19 @@ class Table(Frozen):
     def _has_source(self) -> "Table":
         if self.status != "assumption" and not self.source:
             raise ValueError(f"a table with status {self.status} needs a source")
+        if not self.table and self.file is None:
+            raise ValueError("give either table or file")
         return self
+
+    @property
+    def unread(self) -> bool:
+        """Whether the numbers are still in their file."""
+        return self.file is not None and not self.table
 
     def grid(self, attributes: Mapping[str, tuple[str, ...]]) -> Grid:
         """Read the numbers into an array."""
+        if self.file is not None and self.unread:
+            raise ValueError(f"file: {self.file.file} was not read; name a population by its own file to have it read")
         return read_grid(self.of, self.table, self.groups, attributes)
 
 
@@ -44,18 +57,23 @@ class Margin(Table):
     unit: Text
     """What is counted, for example adults or households."""
     measure: Literal["counts", "shares", "row_shares"] = "counts"
-    """Counts; shares of the whole; or shares within each row, which take the size of the row from the people so far."""
+    """Counts; shares of the whole (with ``where``: of those it is confined to); or shares within each row. The sizes of
+    rows, and of those that shares are confined to, are taken from the people so far."""
     where: dict[Name, Text] = {}
     """Attribute -> the level that the table is confined to."""
+    rescale: bool = False
+    """Scale the table to the total of the margins before it, or shares to 1; the fit report says by how much."""
     n: int | tuple[Annotated[int, Field(gt=0)], ...] | None = None
     """Sample size behind the table, or behind each row, as far as it is known; it gives the sampling error."""
     yields_to: str | None = None
-    """A margin of the same step that this one is adjusted to, as little as possible, where they disagree."""
+    """A margin of the same step that this one is adjusted to, as little as possible, on the attributes they share."""
 
     @field_validator("n")
     @classmethod
     def _n_per_row(cls, n: int | tuple[int, ...] | None, info: ValidationInfo) -> int | tuple[int, ...] | None:
         rows = len(info.data.get("table", ())) - 1
+        if isinstance(n, tuple) and rows < 0:
+            raise ValueError("give one number for a table in a file")
         if isinstance(n, tuple) and len(n) != rows:
             raise ValueError(f"give one number, or one for each of the {rows} rows, not {len(n)}")
         if isinstance(n, int) and n < 1:
@@ -66,6 +84,8 @@ class Margin(Table):
     def _rows(self) -> "Margin":
         if self.measure == "row_shares" and len(self.of) == 1:
             raise ValueError("row_shares needs at least two attributes; a table of one attribute has shares")
+        if self.rescale and self.where and self.measure == "counts":
+            raise ValueError("rescale: a margin with where takes its size from the people if it has measure: shares")
         return self
 
 
@@ -87,6 +107,8 @@ class Step(Frozen):
     given: tuple[Name, ...] = ()
     start: tuple[Table, ...] = ()
     """Relative chances before the fit; their product is used. Without margins this is the conditional distribution."""
+    seed: Seed | None = None
+    """Microdata to start from: the joint distribution of adds, or p(adds | given)."""
     margins: tuple[Margin, ...] = ()
     convert: Conversion | None = None
 
@@ -119,6 +141,9 @@ class PopulationSpec(Frozen):
     """Structural zeros: combinations of levels that nobody has."""
     steps: tuple[Step, ...] = ()
     from_table: FromTable | None = None
+    draw: Literal["systematic", "multinomial"] = "systematic"
+    """How attributes are drawn: each margin as exact as whole people allow, or every person independently, for studies
+    of variance."""
     numbers: dict[Name, Number] = {}
     levels: dict[Name, Level] = {}
     confidence: Confidence | None = None
@@ -224,7 +249,8 @@ def _check_steps(spec: PopulationSpec) -> None:
         tables += [("convert", step.convert)] if step.convert else []
         for key, table in tables:
             try:
-                table.grid(here)
+                if not table.unread:
+                    table.grid(here)
             except ValueError as problem:
                 raise ValueError(f"{path}.{key}.{problem}") from None
         for i, margin in enumerate(step.margins):
@@ -274,7 +300,7 @@ def levels_of(spec: PopulationSpec, attributes: Mapping[str, tuple[str, ...]]) -
         ('low', 'middle', 'high')
     """
     known = {column: levels for column, levels in attributes.items() if levels}
-    known |= {column: tuple(level.lowest or level.members) for column, level in spec.levels.items()}
+    known |= {column: level.words for column, level in spec.levels.items()}
     if spec.confidence:
         known["confidence"] = CONFIDENCE_LEVELS
     if spec.priors:

@@ -49,16 +49,26 @@ class Level(Frozen):
     of: Name
     lowest: dict[Text, float] = {}
     """Word -> the lowest number that it is used for, rising."""
+    quantiles: dict[Text, Annotated[float, Field(ge=0, lt=1)]] = {}
+    """Word -> the share of the people drawn whose number is below it, rising from 0."""
     members: dict[Text, tuple[Text, ...]] = {}
     """Word -> the levels that it is used for."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "Level":
-        if bool(self.lowest) == bool(self.members):
-            raise ValueError("give either lowest (of a number) or members (of an attribute)")
-        if any(low >= high for low, high in pairwise(self.lowest.values())):
-            raise ValueError(f"lowest: the numbers must rise, not {list(self.lowest.values())}")
+        if sum(map(bool, (self.lowest, self.quantiles, self.members))) != 1:
+            raise ValueError("give one of lowest, quantiles (of a number) and members (of an attribute)")
+        for key, limits in (("lowest", self.lowest), ("quantiles", self.quantiles)):
+            if any(low >= high for low, high in pairwise(limits.values())):
+                raise ValueError(f"{key}: the numbers must rise, not {list(limits.values())}")
+        if self.quantiles and min(self.quantiles.values()) != 0:
+            raise ValueError(f"quantiles: must begin at 0, not at {min(self.quantiles.values()):g}")
         return self
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words, in order."""
+        return tuple(self.lowest or self.quantiles or self.members)
 
 
 class Gradient(Frozen):

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from popsim.errors import PopulationError
+from popsim.population.sources import weighted_quantiles
 from popsim.population.traits import Level, Number
 
 Floats = NDArray[np.float64]
@@ -96,8 +97,15 @@ def work_out(name: str, level: Level, people: pd.DataFrame) -> pd.Categorical:
         words = np.array([*(word_of.get(category, -1) for category in column.cat.categories), -1])
         return categorical(words[column.cat.codes], list(level.members), ordered=True)
     numbers = column.to_numpy(float, na_value=np.nan)
-    limits = np.array(list(level.lowest.values()))
+    if level.quantiles:
+        known = np.flatnonzero(~np.isnan(numbers))
+        if not len(known):
+            return categorical(np.full(len(numbers), -1), level.words, ordered=True)
+        weights = people["weight"].to_numpy(float)[known]
+        limits = weighted_quantiles(numbers[known], weights, np.array(list(level.quantiles.values())))
+    else:
+        limits = np.array(list(level.lowest.values()))
     codes = np.where(np.isnan(numbers), -1, np.searchsorted(limits, numbers, "right") - 1)
     if (numbers < limits[0]).any():
         raise PopulationError(f"levels.{name}.lowest: {level.of} {np.nanmin(numbers):g} lies below all levels")
-    return categorical(codes, list(level.lowest), ordered=True)
+    return categorical(codes, level.words, ordered=True)

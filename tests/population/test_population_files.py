@@ -263,7 +263,7 @@ def test_yaml_tags_and_missing_files_are_refused(tmp_path):
     assert "tags are not allowed" in complaint(write(tmp_path, text="name: !!python/object:os.system x\n"))
     assert "no such file" in complaint(tmp_path / "absent.yaml")
     with pytest.raises(PopulationError, match="did you mean us_adults_2018"):
-        load_population("us_adults")
+        load_population("us_adults_218")
 
 
 def test_an_undeclared_zero_in_a_start_table_is_refused(tmp_path):
