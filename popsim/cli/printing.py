@@ -81,6 +81,10 @@ def print_notices(manifest: dict[str, Any], folder: Path) -> None:
     fit = manifest.get("population_fit")
     if fit and not fit.get("converged", True):
         out.print(fit_line(fit))
+    weights = manifest.get("weights")
+    if weights and weights["design_effect"] > 1.005:
+        effective = f"effective n {weights['effective_n']:.0f} of {weights['n']}"
+        out.print(f"Weighted: {effective} (design effect {weights['design_effect']:.2f}, Kish)")
     out.print(f"Written to {folder}")
 
 

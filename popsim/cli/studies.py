@@ -174,7 +174,7 @@ def _print_run(done: Any) -> None:
     from popsim.study.tables import summary
 
     answers, manifest = done.answers, done.manifest
-    means = summary(answers, done.scenario)
+    means = summary(answers, done.people, done.scenario)
     shown = means.drop(columns="wave") if len(done.scenario.waves) == 1 else means
     print_table(shown, "Answers by arm (numbers: mean; options: share)")
     if manifest.get("network"):

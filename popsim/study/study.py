@@ -225,6 +225,7 @@ def _closing(cell: Cell, engine: Engine, seconds: float) -> dict[str, Any]:
     return {
         "uncalibrated": sorted(drawn_by_default) if isinstance(engine, Baseline) else [],
         "population_fit": model.people.attrs.get("fit", {}),
+        "weights": model.people.attrs.get("weights", {}),
         "priors_scope": model.scenario.priors.scope,
         "seconds": round(seconds, 3),
         "versions": {**versions(), "python": platform.python_version()},

@@ -219,27 +219,45 @@ def failures(answers: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def summary(answers: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
+def summary(answers: pd.DataFrame, people: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
     """Summarise readable answers by arm and wave: mean, SD and count of numbers, and the share of each option.
+
+    Args:
+        answers: The answers table of a run.
+        people: Its people; their weights count.
+        scenario: The study.
 
     Returns:
         Columns ``arm, wave, question, option, mean, sd, n``; for an option ``mean`` is its share of the ``n`` answers.
     """
     columns = ["arm", "wave", "question", "option", "mean", "sd", "n"]
     ok = answers[answers["status"].eq("ok")]
+    ok = ok.assign(weight=people["weight"].to_numpy(np.float64)[ok["person"]] if "weight" in people else 1.0)
     rows: list[dict[str, object]] = []
     for arm, wave in product(scenario.arms, range(len(scenario.waves))):
         for question in scenario.shown(arm).questions:
             here = ok[ok["arm"].eq(arm) & ok["wave"].eq(wave) & ok["question"].eq(question.name)]
             who = {"arm": arm, "wave": wave, "question": question.name}
             if question.kind in ("number", "scale") and len(here):
-                rows.append({**who, "mean": here["value"].mean(), "sd": here["value"].std(), "n": len(here)})
+                mean, sd = _weighted_moments(here["value"].to_numpy(np.float64), here["weight"].to_numpy(np.float64))
+                rows.append({**who, "mean": mean, "sd": sd, "n": len(here)})
             elif question.kind in ("choice", "multiple") and len(here):
                 multiple = question.kind == "multiple"
-                n = len(here) // (len(question.options) if multiple else 1)
-                chosen = here.loc[here["value"].ne(0), "label"] if multiple else here["label"]
-                rows += [{**who, "option": o, "mean": chosen.eq(o).sum() / n, "n": n} for o in question.options]
+                times = len(question.options) if multiple else 1
+                chosen = here[here["value"].ne(0)] if multiple else here
+                shares = chosen.groupby("label", observed=True)["weight"].sum() / here["weight"].sum() * times
+                rows += [
+                    {**who, "option": o, "mean": shares.get(o, 0.0), "n": len(here) // times} for o in question.options
+                ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _weighted_moments(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float]:
+    """Weighted mean, and SD scaled as with n - 1 where all weights are equal."""
+    mean = float(np.average(values, weights=weights))
+    n = len(values)
+    variance = float(np.average((values - mean) ** 2, weights=weights)) * n / (n - 1) if n > 1 else np.nan
+    return mean, variance**0.5
 
 
 def _positions(settled: Sequence[Asked]) -> NDArray[np.intp]:
