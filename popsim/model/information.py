@@ -69,6 +69,7 @@ class State:
         alone: What people would believe from news alone, by variable.
         beliefs: Beliefs now, by variable.
         posts: Of each wave so far.
+        chances: (people,) chance that each passes an item on, by item, where it depends on their confidence alone.
     """
 
     heard_at: Ints
@@ -78,6 +79,7 @@ class State:
     alone: dict[str, Beliefs] = field(default_factory=dict)
     beliefs: dict[str, Beliefs] = field(default_factory=dict)
     posts: list[Posts] = field(default_factory=list)
+    chances: dict[str, Floats] = field(default_factory=dict)
 
 
 def start_state(scenario: Scenario, people: pd.DataFrame) -> State:
@@ -193,13 +195,22 @@ def _key(scenario: Scenario, news: News) -> int:
 def _item(scenario: Scenario, state: State, people: pd.DataFrame, news: News) -> Item:
     """Say how an item moves in this step."""
     chance: float | Floats = news.passed_on
-    if news.by_confidence or news.by_agreement:
-        agrees, signal = np.zeros(len(people)), _signal(news)
-        if news.by_agreement and signal is not None:
-            agrees = agreement(state.beliefs[signal.variable], signal)
-        odds = {"by_confidence": news.by_confidence, "by_agreement": news.by_agreement}
-        chance = share_probability(news.passed_on, _level(people) / (len(CONFIDENCE_LEVELS) - 1), agrees, **odds)
+    if news.by_agreement:
+        chance = _chance(state, people, news)
+    elif news.by_confidence:
+        if news.name not in state.chances:
+            state.chances[news.name] = _chance(state, people, news)
+        chance = state.chances[news.name]
     return Item(_key(scenario, news), chance, news.rule, news.step, news.life)
+
+
+def _chance(state: State, people: pd.DataFrame, news: News) -> Floats:
+    """Give the chance that each person passes an item on, by how sure they are and how far they agree."""
+    agrees, signal = np.zeros(len(people)), _signal(news)
+    if news.by_agreement and signal is not None:
+        agrees = agreement(state.beliefs[signal.variable], signal)
+    odds = {"by_confidence": news.by_confidence, "by_agreement": news.by_agreement}
+    return share_probability(news.passed_on, _level(people) / (len(CONFIDENCE_LEVELS) - 1), agrees, **odds)
 
 
 def _pass_on(state: State, k: int, item: Item, followers: csr_array, step: int) -> None:
@@ -247,7 +258,7 @@ def _informed(scenario: Scenario, state: State, variable: str, settings: BeliefS
     if not about or scenario.placebo_news:
         return state.first[variable]
     columns = [k for k, _ in about]
-    times = state.heard_at[:, columns] != NEVER
+    times = np.stack([state.heard_at[:, k] != NEVER for k in columns]).T
     if state.told is not None and settings.every_telling:
         times = np.maximum(state.told[:, columns], times)
     return hear(state.first[variable], [signal for _, signal in about], times, once=not settings.every_telling)

@@ -127,11 +127,11 @@ def hear(beliefs: Beliefs, signals: Sequence[Signal], times: NDArray[np.number],
         if not 0 < signal.sd < np.inf:
             raise NetworkError(f"signal of {signal.source}: sd {signal.sd:g} {signal.unit}; allowed: above 0")
     counted = latest_of_source(times, [signal.source for signal in signals]) if once else np.asarray(times)
-    weight = np.array([signal.sd**-2.0 for signal in signals])
-    value = np.array([signal.value for signal in signals])
-    heard = np.asarray(counted @ weight, dtype=np.float64)
-    precision = beliefs.precision + heard
-    shift = counted @ (weight * value) - heard * beliefs.mean
+    precision, shift = beliefs.precision.copy(), np.zeros_like(beliefs.mean)
+    for k, signal in enumerate(signals):
+        weight = counted[:, k] * signal.sd**-2.0
+        precision += weight
+        shift += weight * (signal.value - beliefs.mean)
     return replace(beliefs, mean=beliefs.mean + shift / precision, precision=precision)
 
 
@@ -149,7 +149,7 @@ def latest_of_source(times: NDArray[np.number], sources: Sequence[str]) -> NDArr
         >>> latest_of_source(np.array([[2, 1, 1]]), ["bank", "paper", "bank"]).tolist()
         [[False, True, True]]
     """
-    counts = np.asarray(times) > 0
+    counts = np.asfortranarray(np.asarray(times) > 0)
     for later in range(1, len(sources)):
         for earlier in range(later):
             if sources[earlier] == sources[later]:
@@ -265,6 +265,8 @@ def bounded_confidence(beliefs: Beliefs, graph: csr_array, tolerance: ArrayLike)
 
 def _heard_mean(mean: Floats, graph: csr_array) -> Floats:
     """Take the mean of those whom each person follows; one's own where there is nobody."""
-    attention = np.asarray(graph.sum(axis=1), dtype=np.float64)
-    heard = np.asarray(graph @ mean, dtype=np.float64)
-    return np.divide(heard, attention, out=mean.copy(), where=attention > 0)
+    follows = np.flatnonzero(np.diff(graph.indptr))
+    told = np.asarray(graph @ mean, dtype=np.float64)[follows]
+    heard = mean.copy()
+    heard[follows] = told / np.add.reduceat(graph.data, graph.indptr[follows], dtype=np.float64)
+    return heard
