@@ -15,10 +15,12 @@ from scipy.sparse import csr_array, load_npz, save_npz
 
 from popsim.errors import RunError
 from popsim.files import write_whole
+from popsim.report.methods import methods
 from popsim.scenario import Scenario
 
 MANIFEST = "manifest.json"
 JOURNAL = "journal.sqlite"
+METHODS = "methods.md"
 
 
 class Run:
@@ -97,6 +99,21 @@ class Run:
     def assignment(self) -> pd.DataFrame:
         """A row per respondent: the arm."""
         return self._table("assignment")
+
+    def plot(self, name: str, width: int = 340) -> Any:
+        """Draw one of the pictures of this run's page as an Altair chart.
+
+        Args:
+            name: For example ``answers-inflation_2``, ``compare``, ``spread``; a wrong one is answered with the list.
+            width: In pixels; 340 is a paper's single column, 718 both.
+
+        Raises:
+            RunError: There is no such picture of this run.
+        """
+        from popsim.report.figures import plot
+        from popsim.study.pages import gather
+
+        return plot(gather(self), name, width)
 
     @property
     def follows(self) -> csr_array:
@@ -234,6 +251,34 @@ def write_graph(folder: Path, graph: csr_array) -> None:
             save_npz(file, graph)
 
     _write(folder / "follows.npz", save)
+
+
+def earlier_starts(folder: Path) -> list[str]:
+    """List when the study that a folder holds was started before; nothing where it holds none yet."""
+    manifest = folder / MANIFEST
+    found: list[str] = json.loads(manifest.read_text(encoding="utf-8")).get("starts", []) if manifest.is_file() else []
+    return found
+
+
+def write_methods(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write ``methods.md`` from the manifest, and from those of the studies that lie beside it; a sweep's runs have one above."""
+    above = folder.absolute().parent
+    in_sweep = (above / MANIFEST).is_file()
+    beside = [] if in_sweep else [_manifest(path) for path in sorted(above.glob(f"*/{MANIFEST}"))]
+    mine = folder.absolute() / MANIFEST
+    others = [found for found in beside if found and found["path"] != mine]
+    text = methods(manifest, others)
+    _write(folder / METHODS, lambda to: to.write_text(text, encoding="utf-8"))
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest that may be another program's; nothing then."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        whole = {"name", "size", "seed"} <= set(found["identity"]["scenario"]) and "engine" in found["identity"] and "state" in found
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {**found, "path": path} if whole else {}
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -5,13 +5,15 @@ import itertools
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from popsim.engines import Engine, open_engine
 from popsim.engines.baseline import Baseline, uncalibrated
@@ -29,14 +31,17 @@ from popsim.study.folder import (
     JOURNAL,
     Run,
     claim,
+    earlier_starts,
     first_difference,
     load_run,
     locked,
     versions,
     write_manifest,
+    write_methods,
     write_table,
 )
 from popsim.study.needs import check_abilities
+from popsim.study.tables import failures
 
 
 def run(
@@ -159,15 +164,21 @@ def _sweep(
                 for point, replicate in itertools.product(points, range(replicates))
             }
             manifest: dict[str, Any] = {"state": "running", "identity": what, "started": now()}
+            manifest["starts"] = [*earlier_starts(folder), manifest["started"]]
             if len(engines) == 1:
                 manifest["engine"] = about(engines[_engine_key(first)])
             write_manifest(folder, manifest)
             for cell in cells.values():
                 cell.write_start(shared)
             manifest["counts"] = _field_by_engine(list(cells.values()), engines, asking, progress)
-            write_table(folder, "answers", _swept_answers(points, cells))
+            swept = _swept_answers(points, cells)
+            write_table(folder, "answers", swept)
+            people = next(iter(cells.values())).manifest
+            manifest |= {name: people[name] for name in ("population_fit", "effective_n", "template")}
+            manifest |= {"tokens": _tokens(cells.values()), "failures": failures(swept)}
             manifest |= {"state": "complete", "seconds": round(time.monotonic() - started, 3), "versions": versions()}
             write_manifest(folder, manifest)
+            write_methods(folder, manifest)
 
 
 def compare(*runs: Run) -> pd.DataFrame:
@@ -259,10 +270,16 @@ def _closing(cell: Cell, engine: Engine, seconds: float) -> dict[str, Any]:
     return {
         "uncalibrated": sorted(drawn_by_default) if isinstance(engine, Baseline) else [],
         "population_fit": model.people.attrs.get("fit", {}),
+        "effective_n": _effective_n(model.people["weight"].to_numpy(float)),
         "priors_scope": model.scenario.priors.scope,
         "seconds": round(seconds, 3),
         "versions": {**versions(), "python": platform.python_version()},
     }
+
+
+def _effective_n(weights: NDArray[np.float64]) -> float:
+    """Count how many equally weighted people these weights are worth (Kish 1965)."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 @contextmanager
@@ -292,6 +309,12 @@ def _swept_answers(points: Sequence[Point], cells: Mapping[tuple[int, int], Cell
         values = {path: str(v) if isinstance(v, dict | list) else v for path, v in points[number].values.items()}
         parts.append(load_run(cell.folder).answers.assign(**values))
     return pd.concat(parts)
+
+
+def _tokens(cells: Iterable[Cell]) -> dict[str, int]:
+    """Add up the tokens of all cells."""
+    names = ("prompt_tokens", "completion_tokens")
+    return {name: sum(cell.manifest["counts"][name] for cell in cells) for name in names}
 
 
 def _checked(done: Run, scenario: Scenario) -> Run:
