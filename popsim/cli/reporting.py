@@ -30,7 +30,9 @@ def report(
 def export(
     folder: RunArgument,
     to: Annotated[str, typer.Option(help="csv, dta (Stata) or sav (SPSS).")],
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Where the files go; RUN/export unless given.")] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Where the files go; RUN/export unless given.")
+    ] = None,
 ) -> None:
     """Write answers, people and one row per respondent for other programs, with labels and a codebook."""
     from popsim.report.exports import FORMATS

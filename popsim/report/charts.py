@@ -1,6 +1,7 @@
 """Pictures from small frames, in Altair: each function takes what `popsim.report.summaries` gives, and a width."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -18,9 +19,9 @@ def ridges(bins: pd.DataFrame, marks: pd.DataFrame, title: str, words: str, widt
     """Draw distributions under each other, one row each, with means and their intervals below the bars.
 
     Args:
-        bins: ``row, low, high, share``, from `popsim.report.summaries.histogram`.
-        marks: ``row, arm, who, mean, low, high, text``, rows in their order; who is ``simulated`` (a dot) or ``human`` (a diamond); the text of a
-            simulated one stands above its row.
+        bins: ``row, low, high, share``.
+        marks: ``row, arm, who, mean, low, high, text``, rows in their order; who is ``simulated`` (a dot, whose
+            text stands above the row) or ``human`` (a diamond).
         title: Of the axis.
         words: What is to be seen, for those who cannot see it.
         width: In pixels.
@@ -30,7 +31,9 @@ def ridges(bins: pd.DataFrame, marks: pd.DataFrame, title: str, words: str, widt
     tallest = bins["share"].max() or 1.0
     at = bins["row"].map(place)
     arm_of = dict(zip(marks["row"].astype(str), marks["arm"].astype(str), strict=True))
-    drawn = bins.assign(base=at + _BASE, top=at + _BASE - _TALLEST * bins["share"] / tallest, arm=bins["row"].map(arm_of))
+    drawn = bins.assign(
+        base=at + _BASE, top=at + _BASE - _TALLEST * bins["share"] / tallest, arm=bins["row"].map(arm_of)
+    )
     under = marks.assign(y=marks["row"].astype(str).map(place) + marks["who"].map(_MARKS))
     above = marks[marks["who"].eq("simulated")]
     above = above.assign(y=above["row"].astype(str).map(place) + _LABEL)
@@ -40,13 +43,15 @@ def ridges(bins: pd.DataFrame, marks: pd.DataFrame, title: str, words: str, widt
     x = x.axis(grid=True, tickCount=6)
     y_scale = alt.Scale(domain=[len(rows), 0], nice=False)
     colour = alt.Color("arm:N", scale=_colours(list(dict.fromkeys(arm_of.values()))), legend=None)
-    y_axis: dict[str, object] = {"axis": None, "scale": y_scale}
+    y_axis: dict[str, Any] = {"axis": None, "scale": y_scale}
     layers: list[alt.Chart] = [
-        alt.Chart(drawn).mark_rect(opacity=0.75).encode(x=x, x2="high:Q", y=alt.Y("base:Q", **y_axis), y2="top:Q", color=colour),
+        alt.Chart(drawn)
+        .mark_rect(opacity=0.75)
+        .encode(x=x, x2="high:Q", y=alt.Y("base:Q", **y_axis), y2="top:Q", color=colour),
         alt.Chart(under).mark_rule(strokeWidth=2, color=INK).encode(x="low:Q", x2="high:Q", y=alt.Y("y:Q", **y_axis)),
-        alt.Chart(above.assign(x=low)).mark_text(align="left", baseline="middle", fontSize=12).encode(
-            x="x:Q", y=alt.Y("y:Q", **y_axis), text="text:N"
-        ),
+        alt.Chart(above.assign(x=low))
+        .mark_text(align="left", baseline="middle", fontSize=12)
+        .encode(x="x:Q", y=alt.Y("y:Q", **y_axis), text="text:N"),
     ]
     for who, shape, filled in (("simulated", "circle", True), ("human", "diamond", False)):
         here = under[under["who"].eq(who)]
@@ -111,7 +116,13 @@ def lines(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int, 
     numeric = pd.api.types.is_numeric_dtype(frame["x"])
     kind, order = ("Q", None) if numeric else ("O", list(dict.fromkeys(frame["x"])))
     step = alt.Axis(tickMinStep=1) if pd.api.types.is_integer_dtype(frame["x"]) else alt.Axis()
-    x = alt.X(f"x:{kind}", sort=order, title=titles[0], axis=step.copy(), scale=alt.Scale(nice=False) if numeric else alt.Undefined)
+    x = alt.X(
+        f"x:{kind}",
+        sort=order,
+        title=titles[0],
+        axis=step.copy(),
+        scale=alt.Scale(nice=False) if numeric else alt.Undefined,
+    )
     axis = alt.Axis(format=form, tickCount=5) if form else alt.Axis(tickCount=5)
     y = alt.Y("mean:Q", title=titles[1], axis=axis, scale=alt.Scale(zero=form == "%"))
     colour = alt.Color("group:N", scale=_colours(groups), sort=groups)
@@ -142,7 +153,8 @@ def heat(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int) -
     middle = (frame["mean"].min() + frame["mean"].max()) / 2
     half = np.nanmax([(frame["mean"].max() - frame["mean"].min()) / 2, (frame["high"] - frame["low"]).max(), 1e-9])
     shown = frame.assign(
-        text=frame["mean"].map("{:.2f}".format).str.replace("-", "−"), ink=np.where(frame["mean"] > middle + half / 5, "#ffffff", "#000000")
+        text=frame["mean"].map("{:.2f}".format).str.replace("-", "−"),
+        ink=np.where(frame["mean"] > middle + half / 5, "#ffffff", "#000000"),
     )
     base = alt.Chart(shown).encode(
         x=alt.X("x:O", sort=columns, title=titles[0], axis=alt.Axis(labelAngle=0, labelLimit=width // len(columns))),
@@ -159,7 +171,7 @@ def _colours(groups: Sequence[str]) -> alt.Scale:
     return alt.Scale(domain=list(groups), range=_cycled(PALETTE, len(groups)))
 
 
-def _cycled(values: Sequence[object], count: int) -> list[object]:
+def _cycled(values: Sequence[Any], count: int) -> list[Any]:
     return [values[k % len(values)] for k in range(count)]
 
 

@@ -19,9 +19,7 @@ FORMATS: tuple[Format, ...] = ("csv", "dta", "sav")
 _LONGEST_NAME = 32
 _LONGEST = {"dta": (80, 32_000), "sav": (256, 120)}
 """Most characters of a variable's label in Stata, most bytes in SPSS; most bytes of a value's label."""
-_RESERVED = frozenset(
-    "all and by eq ge gt le lt ne not or to with if in using byte int long float double strl _all _b _n".split()
-)
+_RESERVED = re.compile("all|and|by|byte|double|eq|float|ge|gt|if|in|int|le|long|lt|ne|not|or|strl|to|using|with", re.I)
 _ABOUT = {
     "replicate": "Number of the replicate",
     "person": "Number of the respondent",
@@ -82,8 +80,8 @@ def export(material: Material, folder: Path, to: Format) -> list[Path]:
 
 _HEAD = {
     "csv": "Missing values are empty. Labels stand in the cells themselves.",
-    "dta": "Missing numbers are `.`; missing text is empty. Labels longer than Stata allows are cut there, not here.",
-    "sav": "Missing numbers are system-missing; missing text is empty. Labels longer than SPSS allows are cut there, not here.",
+    "dta": "Missing numbers are `.`, missing text is empty. Labels too long for Stata are cut there, not here.",
+    "sav": "Missing numbers are system-missing, text is empty. Labels too long for SPSS are cut there, not here.",
 }
 
 
@@ -100,7 +98,9 @@ def responses(answers: pd.DataFrame, people: pd.DataFrame, paths: tuple[str, ...
         ``QUESTION_status``.
     """
     keys = [*paths, "replicate", "person", "wave", "draw", "group", "arm"]
-    texts = set(answers.loc[answers["value"].isna() & answers["label"].notna(), "question"].astype(str))
+    readable = answers[answers["status"].eq("ok") & answers["label"].notna()]
+    numbers = readable.loc[readable["value"].notna(), "question"]
+    texts = set(readable["question"].astype(str)) - set(numbers.astype(str))
     named = answers.assign(name=answers["question"].astype(str))
     several = named.duplicated([*keys, "question"], keep=False)
     place = named.groupby([*keys, "question"], observed=True, sort=False).cumcount() + 1
@@ -109,10 +109,11 @@ def responses(answers: pd.DataFrame, people: pd.DataFrame, paths: tuple[str, ...
     for name in dict.fromkeys(named["name"]):
         mine = named[named["name"].eq(name)].set_index(keys)
         is_text = str(mine["question"].iloc[0]) in texts
-        wide[name] = mine["label" if is_text else "value"].where(mine["status"].eq("ok"))
+        column = f"{name}_answer" if name in keys else name
+        wide[column] = mine["label" if is_text else "value"].where(mine["status"].eq("ok"))
         wide[f"{name}_status"] = mine["status"]
     wide = wide.reset_index()
-    return wide if people.empty else wide.merge(people, on="person", how="left")
+    return wide if people.empty else wide.merge(people, on="person", how="left", suffixes=("", "_respondent"))
 
 
 def describe(table: pd.DataFrame, material: Material) -> list[Variable]:
@@ -127,7 +128,8 @@ def describe(table: pd.DataFrame, material: Material) -> list[Variable]:
         if isinstance(table[column].dtype, pd.CategoricalDtype):
             labels = {code: str(label) for code, label in enumerate(table[column].cat.categories)}
         elif column in questions and getattr(question, "kind", "") == "choice":
-            labels = dict(enumerate(option_labels(question)))
+            shown = zip(*(option_labels(one) for one in _in_every_arm(column, material)), strict=True)
+            labels = {place: " / ".join(dict.fromkeys(options)) for place, options in enumerate(shown)}
         elif column in questions and getattr(question, "kind", "") == "scale":
             labels = {int(point): word for point, word in question.labels.items()}
         found.append(Variable(_name(column, taken), column, _about(column, question, material), labels))
@@ -136,7 +138,14 @@ def describe(table: pd.DataFrame, material: Material) -> list[Variable]:
 
 def codebook(name: str, rows: int, variables: list[Variable]) -> str:
     """Write the chapter of one file: every variable, and what its codes mean."""
-    lines = [f"## {name}", "", f"{rows:,} rows.", "", "| variable | column | what it holds | codes |", "|---|---|---|---|"]
+    lines = [
+        f"## {name}",
+        "",
+        f"{rows:,} rows.",
+        "",
+        "| variable | column | what it holds | codes |",
+        "|---|---|---|---|",
+    ]
     for one in variables:
         codes = "; ".join(f"{code} = {label}" for code, label in one.labels.items())
         cells = (one.name, one.column, one.about, codes)
@@ -164,7 +173,10 @@ def _write(table: pd.DataFrame, variables: list[Variable], path: Path, to: Forma
     plain_columns = {one.name: _codes(table[one.column]) for one in variables}
     about = {one.name: _cut(one.about, longest_label, in_bytes=to == "sav") for one in variables}
     codes = {
-        one.name: {code: _cut(label, longest_code, in_bytes=True) for code, label in one.labels.items()}
+        one.name: {
+            plain_columns[one.name].dtype.type(code).item(): _cut(label, longest_code, in_bytes=True)
+            for code, label in one.labels.items()
+        }
         for one in variables
         if one.labels
     }
@@ -194,7 +206,7 @@ def _name(column: str, taken: set[str]) -> str:
     """
     clean = re.sub(r"[^A-Za-z0-9_]", "_", column)
     clean = clean if re.match(r"[A-Za-z]", clean) else f"v{clean}"
-    clean = (f"{clean}_" if clean.lower() in _RESERVED else clean)[:_LONGEST_NAME]
+    clean = (f"{clean}_" if _RESERVED.fullmatch(clean) else clean)[:_LONGEST_NAME]
     name, number = clean, 2
     while name.lower() in taken:
         ending = f"_{number}"
@@ -215,7 +227,15 @@ def _cut(text: str, most: int, *, in_bytes: bool) -> str:
 
 def _question(column: str, questions: Mapping[str, Any]) -> Any:
     """Find the question that a column of the wide table belongs to."""
-    return questions.get(column) or questions.get(re.sub(r"(_\d+)?(_status)?$", "", column))
+    whole = column.removesuffix("_status")
+    names = (column, whole, re.sub(r"_\d+$", "", whole))
+    return next((questions[name] for name in names if name in questions), None)
+
+
+def _in_every_arm(name: str, material: Material) -> list[Any]:
+    """Give a question as each arm sees it."""
+    scenario = material.scenario
+    return [q for arm in scenario.arms for q in scenario.shown(arm).questions if q.name == name]
 
 
 def _about(column: str, question: Any, material: Material) -> str:
@@ -223,7 +243,6 @@ def _about(column: str, question: Any, material: Material) -> str:
         return _ABOUT.get(column, f"Swept: {column}" if column in material.paths else f"Respondent: {column}")
     if column.endswith("_status"):
         return f"What became of the answer: {question.label or question.name}"
-    option = re.search(r"_(\d+)$", column.removeprefix(question.name))
-    if option and question.name != column:
-        return f"{option_labels(question)[int(option[1]) - 1]}: {question.text}"
+    if column != question.name:
+        return f"{option_labels(question)[int(column.rpartition('_')[2]) - 1]}: {question.text}"
     return str(question.text)

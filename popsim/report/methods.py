@@ -57,11 +57,11 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Parts of a respondent shown", ", ".join(n for n, on in scenario["modules"].items() if on) or "none"),
         ("Network", _settings(scenario["network"])),
         ("News", "\n".join(_news(item) for item in scenario["news"]) or "none"),
-        ("Waves", f"fielded at step {', '.join(map(str, scenario['waves']))}; draws of each person: {scenario['draws']}"),
+        ("Waves", f"at step {', '.join(map(str, scenario['waves']))}; draws of each person: {scenario['draws']}"),
         ("Engine", _engine(manifest)),
-        ("Quantisation and options", _settings(scenario["engine"]["options"]) or "none named; the model's files as they are"),
+        ("Quantisation and options", _settings(scenario["engine"]["options"]) or "none named"),
         ("Sampling", _sampling(scenario)),
-        ("Reading of answers", f"{scenario['readout']['kind']}; unreadable replies asked at most {scenario['attempts']} times"),
+        ("Reading of answers", f"{scenario['readout']['kind']}; at most {scenario['attempts']} attempts a prompt"),
         ("Seed", f"{scenario['seed']}; every prompt's seed is a function of it, person, wave, round, draw and attempt"),
     ]  # fmt: skip
     if "points" in identity:
@@ -88,28 +88,29 @@ def sources(scenario: Mapping[str, Any]) -> list[str]:
 
 
 def plain(text: object) -> str:
-    """Escape what Markdown or HTML would read as markup.
+    r"""Escape what Markdown or HTML would read as markup.
 
     Example:
         >>> plain("<b>*five*</b>")
-        '\\\\<b\\\\>\\\\*five\\\\*\\\\</b\\\\>'
+        '\\<b\\>\\*five\\*\\</b\\>'
     """
     return _SPECIAL.sub(r"\\\1", str(text))
 
 
 def _paragraph(manifest: Manifest) -> str:
-    scenario, failures = manifest["identity"]["scenario"], manifest.get("failures")
-    engine = manifest["identity"]["engine"]
-    engine = engine if isinstance(engine, str) else ", ".join(engine)
+    identity, scenario, failures = manifest["identity"], manifest["identity"]["scenario"], manifest.get("failures")
+    engine = identity["engine"] if isinstance(identity["engine"], str) else ", ".join(identity["engine"])
+    people = f"{scenario['size']:,} respondents drawn from {plain(scenario['population']['title'])}"
+    asked = f"{_several(scenario['arms'], 'arm')} and {_several(scenario['waves'], 'wave')}"
     said = [
-        f"We simulated {scenario['size']:,} respondents drawn from {plain(scenario['population']['title'])} and put the "
-        f"questionnaire {plain(scenario['questionnaire']['name'])} to them with popsim {manifest['identity'].get('popsim', '')} "
-        f"and the engine {plain(engine)}, in {_several(scenario['arms'], 'arm')} and {_several(scenario['waves'], 'wave')}."
+        f"We simulated {people} and put the questionnaire {plain(scenario['questionnaire']['name'])} to them "
+        f"with popsim {identity.get('popsim', '')} and the engine {plain(engine)}, in {asked}."
     ]
-    if "points" in manifest["identity"]:
-        said.append(f"The study was repeated at {len(manifest['identity']['points'])} points with {manifest['identity']['replicates']} replicates each.")
+    if "points" in identity:
+        said.append(f"This was repeated at {len(identity['points'])} points, {identity['replicates']} times at each.")
     if failures:
-        said.append(f"Of {failures['answers']:,} answers {failures['failed']:,} ({failures['share']:.2%}) could not be read and count as missing.")
+        share = f"{failures['failed']:,} ({failures['share']:.2%})"
+        said.append(f"Of {failures['answers']:,} answers {share} could not be read and count as missing.")
     if manifest["state"] != "complete":
         said.append(f"The run is {manifest['state']}, not complete.")
     if notice := manifest.get("engine", {}).get("notice"):
@@ -126,8 +127,11 @@ def _outcome(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield f"Prompts{f' ({plain(engine)})' if engine else ''}", "; ".join(said)
     failures = manifest.get("failures")
     if failures:
-        listed = [f"{status} in {arm}: {n}" for status, arms in failures["by_status"].items() for arm, n in arms.items()]
-        yield "Failures", f"{failures['failed']} of {failures['answers']} answers ({failures['share']:.2%}); {'; '.join(listed) or 'none'}"
+        listed = [
+            f"{status} in {arm}: {n}" for status, arms in failures["by_status"].items() for arm, n in arms.items()
+        ]
+        total = f"{failures['failed']} of {failures['answers']} answers ({failures['share']:.2%})"
+        yield "Failures", "; ".join([total, *listed])
     if drawn := manifest.get("uncalibrated"):
         yield "Uncalibrated, by stated defaults", ", ".join(drawn)
     if "seconds" in manifest:
@@ -141,7 +145,8 @@ def _outcome(manifest: Manifest) -> Iterator[tuple[str, str]]:
 def _tried(manifest: Manifest, beside: Sequence[Manifest]) -> Iterator[str]:
     """Tell every start of this study, and the studies beside it."""
     starts = manifest.get("starts") or [manifest.get("started", "at an unknown time")]
-    yield f"This study was started {'once' if len(starts) == 1 else f'{len(starts)} times'}: {', '.join(starts)}. Its state is {manifest['state']}."
+    times = "once" if len(starts) == 1 else f"{len(starts)} times"
+    yield f"This study was started {times}: {', '.join(starts)}. Its state is {manifest['state']}."
     for point in manifest["identity"].get("points", ()):
         yield f"Point: {plain(_settings(point['values']))}"
     for other in beside[:_MOST_BESIDE]:
@@ -169,7 +174,8 @@ def _fit(manifest: Manifest) -> str:
     if not fit:
         return "drawn from a table of respondents; no margins were fitted"
     how = "converged" if fit["converged"] else "DID NOT CONVERGE"
-    return f"raking {how} after {fit['iterations']} iterations; worst control {fit['worst_control']} ({fit['worst_error']:.1e})"
+    worst = f"worst control {fit['worst_control']} ({fit['worst_error']:.1e})"
+    return f"raking {how} after {fit['iterations']} iterations; {worst}"
 
 
 def _weights(manifest: Manifest) -> str:
@@ -202,7 +208,9 @@ def _swept(identity: Mapping[str, Any]) -> str:
     points = identity["points"]
     paths = {path: list(dict.fromkeys(str(p["values"][path]) for p in points)) for path in points[0]["values"]}
     listed = "\n".join(f"{path}: {', '.join(values)}" for path, values in paths.items())
-    total = f"{len(points)} points, {identity['replicates']} replicates each; what is swept stands below as at the first"
+    total = (
+        f"{len(points)} points, {identity['replicates']} replicates each; what is swept stands below as at the first"
+    )
     return f"{total}\n{listed}"
 
 
@@ -213,7 +221,13 @@ def _news(item: Mapping[str, Any]) -> str:
 
 def _settings(values: Mapping[str, Any]) -> str:
     def said(value: Any) -> str:
-        return f"({_settings(value)})" if isinstance(value, Mapping) else f"{value:g}" if isinstance(value, float) else str(value)
+        return (
+            f"({_settings(value)})"
+            if isinstance(value, Mapping)
+            else f"{value:g}"
+            if isinstance(value, float)
+            else str(value)
+        )
 
     return ", ".join(f"{name.replace('_', ' ')} {said(v)}" for name, v in values.items() if v not in (None, {}, ""))
 

@@ -68,18 +68,28 @@ def _picture(name: str, figure: Figure) -> dict[str, Any]:
 
 
 def _under(material: Material) -> str:
-    engine = material.manifest.get("engine", {}).get("fingerprint") or ", ".join(material.manifest["identity"]["engine"])
+    engine = material.manifest.get("engine", {}).get("fingerprint") or ", ".join(
+        material.manifest["identity"]["engine"]
+    )
     return f"{material.scenario.name} · {material.scenario.population.title} · answered by {engine}"
 
 
 def _notice(material: Material, by_construction: bool) -> dict[str, Any]:
     said = material.manifest.get("engine", {}).get("notice", "")
-    lines = [said[:1].upper() + said[1:].rstrip(".") + "."] if said else ["Several engines answered; see the manifest of each point."]
+    lines = (
+        [said[:1].upper() + said[1:].rstrip(".") + "."]
+        if said
+        else ["Several engines answered; see the manifest of each point."]
+    )
     if drawn := material.manifest.get("uncalibrated"):
         lines.append(f"Uncalibrated, drawn by stated defaults: {', '.join(drawn)}.")
     if not by_construction:
         return {"title": "What these answers are worth", "lines": lines}
-    what = "The surface below is what was coded, by construction." if material.paths else "Any agreement below is by construction."
+    what = (
+        "The surface below is what was coded, by construction."
+        if material.paths
+        else "Any agreement below is by construction."
+    )
     return {"title": f"These answers are not evidence about people. {what}", "lines": lines}
 
 

@@ -1,5 +1,6 @@
 """How every picture looks, and how it is drawn to a file in the sizes that a paper takes."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,16 @@ def draw(chart: Any) -> str:
     return str(vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[]))
 
 
+def _in_points(svg: str) -> str:
+    """Write the outer size in points, which is what a PDF takes it for; the drawing stays as it is."""
+
+    def smaller(size: re.Match[str]) -> str:
+        return f'{size[1]}="{_POINTS_PER_PIXEL * float(size[2]):g}"'
+
+    head, end, rest = svg.partition(">")
+    return re.sub(r'(?<= )(width|height)="([\d.]+)"', smaller, head) + end + rest
+
+
 def save(chart: Any, path: Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
     """Draw a chart to files beside each other; a pixel of its width is 1/96 inch in all of them.
 
@@ -61,7 +72,7 @@ def save(chart: Any, path: Path, formats: tuple[str, ...] = FORMATS) -> list[Pat
     made = {
         "svg": lambda: svg.encode(),
         "png": lambda: vl_convert.svg_to_png(svg, scale=_POINTS_PER_PIXEL, ppi=_DOTS),
-        "pdf": lambda: vl_convert.svg_to_pdf(svg, scale=_POINTS_PER_PIXEL),
+        "pdf": lambda: vl_convert.svg_to_pdf(_in_points(svg)),
     }
     files = [path.with_name(f"{path.name}.{ending}") for ending in formats]
     for file in files:

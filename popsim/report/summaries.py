@@ -92,7 +92,7 @@ def bin_shares(distributions: pd.DataFrame, question: Any) -> pd.DataFrame:
     rows = []
     for (arm, wave, place), part in here.groupby(["arm", "wave", "value"], sort=True, observed=True):
         found = mean_interval(part["probability"])
-        label = question.bins[int(place)].label
+        label = question.bins[int(str(place).partition(".")[0])].label
         rows.append(
             {"arm": arm, "wave": wave, "option": label, "share": found["mean"]}
             | {name: found[name] for name in ("low", "high", "n")}
@@ -198,7 +198,9 @@ def revisions(
     ]
     found = pd.DataFrame(rows, columns=columns)
     order = {level: place for place, level in enumerate(CONFIDENCE_LEVELS)}
-    return found.sort_values(["question", "confidence", "news"], key=lambda c: c.map(order) if c.name == "confidence" else c)
+    return found.sort_values(
+        ["question", "confidence", "news"], key=lambda c: c.map(order) if c.name == "confidence" else c
+    )
 
 
 def status_counts(answers: pd.DataFrame) -> pd.DataFrame:

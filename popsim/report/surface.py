@@ -45,7 +45,7 @@ def surface(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
 def contrasts(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
     """Give what going from the first to the last value of a path does, and how two paths interact.
 
-    All points of a replicate share people and draws, so each contrast is taken within a replicate and its interval comes
+    All points of a replicate share people and draws, so a contrast is taken within a replicate; its interval comes
     from the differences between replicates. An interaction is the effect of the second path at the last value of the
     first less that at its first value.
 
@@ -66,7 +66,11 @@ def contrasts(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
             name = f"{path}: {ends[1]} less {ends[0]}"
             rows.append({"arm": arm, "question": question, "contrast": name, **mean_interval(change)})
         for first, second in itertools.combinations(paths, 2):
-            wide = part.groupby(["replicate", first, second], sort=False, observed=True)["mean"].mean().unstack([first, second])
+            wide = (
+                part.groupby(["replicate", first, second], sort=False, observed=True)["mean"]
+                .mean()
+                .unstack([first, second])
+            )
             a, b = levels(part, first), levels(part, second)
             corners = [(a[-1], b[-1]), (a[-1], b[0]), (a[0], b[-1]), (a[0], b[0])]
             if len(a) > 1 and len(b) > 1 and all(corner in wide for corner in corners):

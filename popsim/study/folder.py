@@ -40,8 +40,16 @@ class Run:
 
     def __repr__(self) -> str:
         """Name the run, its state and its size in one line."""
-        scenario = self.manifest["identity"]["scenario"]
-        return f"<Run {scenario['name']} {self.manifest['state']}: {scenario['size']} respondents, {self.path}>"
+        manifest, scenario = self.manifest, self.manifest["identity"]["scenario"]
+        engine = manifest["identity"]["engine"]
+        said = [f"{scenario['size']} respondents", f"engine {engine if isinstance(engine, str) else ', '.join(engine)}"]
+        if "points" in manifest["identity"]:
+            said.append(
+                f"{len(manifest['identity']['points'])} points x {manifest['identity']['replicates']} replicates"
+            )
+        if failures := manifest.get("failures"):
+            said.append(f"{failures['failed']} of {failures['answers']} answers failed")
+        return f"<Run {scenario['name']}, {manifest['state']}: {', '.join(said)}; {self.path}>"
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -261,7 +269,7 @@ def earlier_starts(folder: Path) -> list[str]:
 
 
 def write_methods(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write ``methods.md`` from the manifest, and from those of the studies that lie beside it; a sweep's runs have one above."""
+    """Write ``methods.md`` from the manifest, and from those of the studies that lie beside it."""
     above = folder.absolute().parent
     in_sweep = (above / MANIFEST).is_file()
     beside = [] if in_sweep else [_manifest(path) for path in sorted(above.glob(f"*/{MANIFEST}"))]
@@ -275,7 +283,11 @@ def _manifest(path: Path) -> dict[str, Any]:
     """Read a manifest that may be another program's; nothing then."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        whole = {"name", "size", "seed"} <= set(found["identity"]["scenario"]) and "engine" in found["identity"] and "state" in found
+        whole = (
+            {"name", "size", "seed"} <= set(found["identity"]["scenario"])
+            and "engine" in found["identity"]
+            and "state" in found
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return {**found, "path": path} if whole else {}

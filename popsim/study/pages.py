@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from popsim.errors import PopsimError, RunError
+from popsim.errors import PopsimError
 from popsim.evaluate import changes_by_person
 from popsim.files import write_whole
 from popsim.model import PopulationModel, Respondent, Round
@@ -76,10 +77,14 @@ def _missing(run: Run, tables: dict[str, pd.DataFrame]) -> list[str]:
     """Say what a folder that is not complete lacks."""
     if run.manifest["state"] == "complete":
         return []
-    said = [f"This run is {run.manifest['state']}, not complete: the same popsim run command goes on from where it stopped."]
+    said = [
+        f"This run is {run.manifest['state']}, not complete: the same popsim run command goes on from where it stopped."
+    ]
     waves, done = len(run.scenario.waves), tables["states"]["wave"].nunique() if "states" in tables else 0
     if done < waves:
-        said.append(f"Of {waves} wave{'s' * (waves > 1)} {done} {'are' if done != 1 else 'is'} answered and in the tables.")
+        said.append(
+            f"Of {waves} wave{'s' * (waves > 1)} {done} {'are' if done != 1 else 'is'} answered and in the tables."
+        )
     if absent := [f"{name}.parquet" for name in _EXPECTED if name not in tables]:
         said.append(f"Not written yet: {', '.join(absent)}.")
     return said
@@ -125,7 +130,7 @@ def _shown(run: Run, tables: dict[str, pd.DataFrame]) -> Shown:
         places = past["item"].astype(str).map(items.index)
         model.state.heard_at[:] = -1
         model.state.heard_at[past["person"], places] = past["step"]
-        row = int(past["person"].value_counts(sort=False).sort_index().idxmax())
+        row = int(np.bincount(past["person"]).argmax())
     text = "\n".join(f"{said}" for _, said in Round(model, wave).prompt(row * scenario.draws).messages)
     arm = str(tables["assignment"]["arm"].iloc[row])
     replies = tables.get("replies", pd.DataFrame(columns=["person", "wave"]))
@@ -160,7 +165,9 @@ def _gather_sweep(run: Run) -> Material:
     absent = [f"point {number}, replicate {replicate}" for number, replicate, one in cells if one is None]
     said = []
     if run.manifest["state"] != "complete":
-        said.append(f"This sweep is {run.manifest['state']}: the same popsim sweep command goes on from where it stopped.")
+        said.append(
+            f"This sweep is {run.manifest['state']}: the same popsim sweep command goes on from where it stopped."
+        )
     if absent:
         listed = ", ".join(absent[:12]) + (f" and {len(absent) - 12} more" if len(absent) > 12 else "")
         said.append(f"No answers yet from {len(absent)} of {len(cells)} runs: {listed}.")
@@ -192,7 +199,8 @@ def _swept_changes(scenario: Scenario, answers: pd.DataFrame, paths: list[str]) 
     parts = []
     for key, part in answers.groupby(paths, sort=False, observed=True):
         found = _changes(scenario, {"answers": part})
-        parts.append(found.assign(**dict(zip(paths, key, strict=True))))
+        values: dict[str, Any] = dict(zip(paths, key, strict=True))
+        parts.append(found.assign(**values))
     return pd.concat(parts, ignore_index=True)
 
 

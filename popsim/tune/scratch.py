@@ -266,7 +266,9 @@ def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair], rng
     chosen = [order[start : start + config.train.prompts] for start in rng.permutation(starts)]
     pad = int(tokenizer.token_to_id(PAD) or 0)
     counts = _counts(tokenizer, config.train.figures)
-    return [_batch([prompts[i] for i in rows], [one for i in rows for one in answers[i]], pad, counts) for rows in chosen]
+    return [
+        _batch([prompts[i] for i in rows], [one for i in rows for one in answers[i]], pad, counts) for rows in chosen
+    ]
 
 
 def _counts(tokenizer: Tokenizer, figures: float) -> torch.Tensor:
