@@ -1,5 +1,6 @@
 """Pictures from small frames, in Altair: each function takes what `popsim.report.summaries` gives, and a width."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from popsim.report.style import DASHES, FAINT, INK, MUTED, PALETTE, SHAPES, finish
 
+_LINES = "split(datum.label, '\\n')"
 _ROW = 78
 _LABEL, _BASE, _TALLEST = 0.11, 0.70, 0.46
 _MARKS = {"simulated": 0.79, "human": 0.91}
@@ -40,9 +42,9 @@ def ridges(bins: pd.DataFrame, marks: pd.DataFrame, title: str, words: str, widt
     ends = [drawn["low"].min(), drawn["high"].max(), under["low"].min(), under["high"].max()]
     low, high = np.nanmin(ends), np.nanmax(ends)
     x = alt.X("low:Q", title=title, scale=alt.Scale(domain=[low, high], nice=False, zero=False))
-    x = x.axis(grid=True, tickCount=6)
+    x = x.axis(grid=True, tickCount=6, tickMinStep=float((bins["high"] - bins["low"]).min()))
     y_scale = alt.Scale(domain=[len(rows), 0], nice=False)
-    colour = alt.Color("arm:N", scale=_colours(list(dict.fromkeys(arm_of.values()))), legend=None)
+    colour = alt.Color("arm:N", scale=_cycled(PALETTE, list(dict.fromkeys(arm_of.values()))), legend=None)
     y_axis: dict[str, Any] = {"axis": None, "scale": y_scale}
     layers: list[alt.Chart] = [
         alt.Chart(drawn)
@@ -68,14 +70,16 @@ def options(shares: pd.DataFrame, words: str, width: int) -> alt.LayerChart:
         words: What is to be seen.
         width: In pixels.
     """
+    shares = shares.assign(option=["\n".join(textwrap.wrap(one, width // 14)) for one in shares["option"]])
     rows, names = list(dict.fromkeys(shares["row"])), list(dict.fromkeys(shares["option"]))
-    y = alt.Y("option:N", sort=names, title=None, axis=alt.Axis(labelLimit=width // 3))
+    tallest = max(name.count("\n") + 1 for name in names)
+    y = alt.Y("option:N", sort=names, title=None, axis=alt.Axis(labelLimit=width // 2, labelExpr=_LINES))
     offset = alt.YOffset("row:N", sort=rows)
     x = alt.X("share:Q", title="share of answers", axis=alt.Axis(format="%", tickCount=5))
     base = alt.Chart(shares).encode(y=y, yOffset=offset)
-    bars = base.mark_bar(opacity=0.75).encode(x=x, color=alt.Color("row:N", scale=_colours(rows), sort=rows))
+    bars = base.mark_bar(opacity=0.75).encode(x=x, color=_colour("row", rows, width))
     lines = base.mark_rule(strokeWidth=1.5, color=INK).encode(x="low:Q", x2="high:Q")
-    return finish(alt.layer(bars, lines), width, 16 * len(names) * max(len(rows), 2) + 80, words)
+    return finish(alt.layer(bars, lines), width, max(16 * max(len(rows), 2), 14 * tallest) * len(names) + 80, words)
 
 
 def dots(frame: pd.DataFrame, groups: Sequence[str], title: str, words: str, width: int) -> alt.LayerChart:
@@ -91,9 +95,9 @@ def dots(frame: pd.DataFrame, groups: Sequence[str], title: str, words: str, wid
     rows, groups = list(dict.fromkeys(frame["row"])), [g for g in groups if g in set(frame["group"])]
     y = alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(labelLimit=width // 3, grid=True))
     base = alt.Chart(frame).encode(y=y, yOffset=alt.YOffset("group:N", sort=groups))
-    colour = alt.Color("group:N", scale=_colours(groups), sort=groups)
+    colour = _colour("group", groups, width)
     x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
-    shape = alt.Shape("group:N", scale=alt.Scale(domain=groups, range=_cycled(SHAPES, len(groups))), sort=groups)
+    shape = alt.Shape("group:N", scale=_cycled(SHAPES, groups), sort=groups, legend=_legend(groups, width))
     intervals = base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", color=colour)
     points = base.mark_point(size=55, filled=True, opacity=1).encode(x="mean:Q", color=colour, shape=shape)
     layers: list[alt.Chart] = [intervals, points]
@@ -113,23 +117,19 @@ def lines(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int, 
         form: How numbers of the vertical axis are written, for example ``%``.
     """
     groups = list(dict.fromkeys(frame["group"]))
-    numeric = pd.api.types.is_numeric_dtype(frame["x"])
-    kind, order = ("Q", None) if numeric else ("O", list(dict.fromkeys(frame["x"])))
-    step = alt.Axis(tickMinStep=1) if pd.api.types.is_integer_dtype(frame["x"]) else alt.Axis()
-    x = alt.X(
-        f"x:{kind}",
-        sort=order,
-        title=titles[0],
-        axis=step.copy(),
-        scale=alt.Scale(nice=False) if numeric else alt.Undefined,
-    )
+    if pd.api.types.is_numeric_dtype(frame["x"]):
+        places = sorted(frame["x"].unique())
+        x = alt.X("x:Q", title=titles[0], axis=alt.Axis(values=places, format="~g"), scale=alt.Scale(nice=False))
+    else:
+        x = alt.X("x:O", title=titles[0], axis=alt.Axis(labelAngle=0), sort=list(dict.fromkeys(frame["x"])))
     axis = alt.Axis(format=form, tickCount=5) if form else alt.Axis(tickCount=5)
     y = alt.Y("mean:Q", title=titles[1], axis=axis, scale=alt.Scale(zero=form == "%"))
-    colour = alt.Color("group:N", scale=_colours(groups), sort=groups)
-    shape = alt.Shape("group:N", scale=alt.Scale(domain=groups, range=_cycled(SHAPES, len(groups))), sort=groups)
+    colour = _colour("group", groups, width)
+    shape = alt.Shape("group:N", scale=_cycled(SHAPES, groups), sort=groups, legend=_legend(groups, width))
     base = alt.Chart(frame).encode(x=x)
     layers: list[alt.Chart] = []
-    for group, dash in zip(groups, _cycled(DASHES, len(groups)), strict=True):
+    for place, group in enumerate(groups):
+        dash = DASHES[place % len(DASHES)]
         line = alt.Chart(frame[frame["group"].eq(group)]).mark_line(strokeWidth=2, strokeDash=dash)
         layers.append(line.encode(x=x, y=y, color=colour))
     if "low" in frame:
@@ -167,12 +167,19 @@ def heat(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int) -
     return finish(chart, width, 36 * len(rows) + 50, words)
 
 
-def _colours(groups: Sequence[str]) -> alt.Scale:
-    return alt.Scale(domain=list(groups), range=_cycled(PALETTE, len(groups)))
+def _colour(column: str, groups: Sequence[str], width: int) -> alt.Color:
+    """Give each group its colour, and its place in the legend."""
+    return alt.Color(f"{column}:N", scale=_cycled(PALETTE, groups), sort=list(groups), legend=_legend(groups, width))
 
 
-def _cycled(values: Sequence[Any], count: int) -> list[Any]:
-    return [values[k % len(values)] for k in range(count)]
+def _legend(groups: Sequence[str], width: int) -> alt.Legend:
+    """Lay a legend out in as many columns as the width has room for."""
+    return alt.Legend(columns=max(1, (width - 60) // (7 * max(map(len, groups)) + 30)))
+
+
+def _cycled(values: Sequence[Any], groups: Sequence[str]) -> alt.Scale:
+    """Give each group one of some colours or shapes, over again where there are more groups."""
+    return alt.Scale(domain=list(groups), range=[values[k % len(values)] for k in range(len(groups))])
 
 
 def gaps(frame: pd.DataFrame, words: str, width: int) -> alt.LayerChart:
@@ -186,7 +193,7 @@ def gaps(frame: pd.DataFrame, words: str, width: int) -> alt.LayerChart:
     rows = list(dict.fromkeys(frame["row"]))
     end = max(4.0, float(frame["z"].abs().max()))
     x = alt.X("z:Q", title="gap in standard errors", scale=alt.Scale(domain=[-end, end], nice=False))
-    two_lines = alt.Axis(labelLimit=width // 2, labelExpr="split(datum.label, '\\n')", labelFontSize=10.5, grid=True)
+    two_lines = alt.Axis(labelLimit=width // 2, labelExpr=_LINES, labelFontSize=10.5, grid=True)
     y = alt.Y("row:N", sort=rows, title=None, axis=two_lines)
     band = alt.Chart(pd.DataFrame({"x": [-2.0], "x2": [2.0]})).mark_rect(color=PALETTE[0], opacity=0.15)
     middle = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=MUTED).encode(x="x:Q")

@@ -131,6 +131,7 @@ def _shares(material: Material, question: Any) -> pd.DataFrame:
         found = bin_shares(measured, question)
     else:
         found = option_shares(material.table("answers"), question)
+    found = material.in_order(found)
     return found.assign(row=_rows(found))[["row", "option", "share", "low", "high", "n"]]
 
 

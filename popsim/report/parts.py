@@ -13,6 +13,7 @@ from popsim.report.summaries import means, status_counts
 from popsim.survey.questions import option_labels
 
 _QUOTES = 3
+_INTERVAL = "95 % interval"
 _VERDICTS = ((2.0, "near", "● within 2"), (3.0, "apart", "▲ 2 to 3"), (float("inf"), "far", "■ more than 3"))
 _HOW_TO_READ = "Bars show how the answers are distributed, the dot below the mean with its interval."
 _INTERVALS = (
@@ -31,7 +32,7 @@ _CONTRASTS = (
     "n counts replicates, intervals are Student's t at 95 %."
 )
 _HEADS = {
-    "human_se": "± se (human)", "simulated_se": "± se (simulated)", "z": "gap in standard errors", "sd": "SD",
+    "human_se": "human SE", "simulated_se": "simulated SE", "z": "gap in SEs", "sd": "SD",
     "sampling_error": "sampling error of the source",
 }  # fmt: skip
 
@@ -46,10 +47,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, every cell already text."""
+    """A table, every cell already text; a class for each column, ``number`` where it goes to the right."""
 
     heads: Sequence[str]
-    numeric: Sequence[bool]
+    classes: Sequence[str]
     rows: Sequence[Row]
     caption: str = ""
 
@@ -107,16 +108,18 @@ def tabulate(frame: pd.DataFrame, caption: str = "", marks: Sequence[str] = ()) 
         shown = (
             frame.assign(low=_interval(frame["low"], frame["high"]))
             .drop(columns="high")
-            .rename(columns={"low": "95 % interval"})
+            .rename(columns={"low": _INTERVAL})
         )
     numeric = [bool(pd.api.types.is_numeric_dtype(shown[name])) for name in shown]
+    classes = ["number" if is_number else "" for is_number in numeric]
+    classes = ["number interval" if name == _INTERVAL else one for name, one in zip(shown, classes, strict=True)]
     heads = [_HEADS.get(str(name), str(name).replace("_", " ")) for name in shown]
     columns = [
         _aligned(shown[name]) if is_number else shown[name].map(number)
         for name, is_number in zip(shown, numeric, strict=True)
     ]
     rows = [Row(list(cells), marks[k] if marks else "") for k, cells in enumerate(zip(*columns, strict=True))]
-    return Table(heads, numeric, rows, caption)
+    return Table(heads, classes, rows, caption)
 
 
 def _aligned(column: pd.Series) -> list[str]:
