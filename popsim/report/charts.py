@@ -1,6 +1,7 @@
 """Pictures from small frames, in Altair: each function takes what `popsim.report.summaries` gives, and a width."""
 
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,14 +71,17 @@ def options(shares: pd.DataFrame, words: str, width: int) -> alt.LayerChart:
         words: What is to be seen.
         width: In pixels.
     """
-    shares = shares.assign(option=["\n".join(textwrap.wrap(one, width // 14)) for one in shares["option"]])
+    shares = shares.assign(option=[_wrapped(one, 0.42 * width) for one in shares["option"]])
     rows, names = list(dict.fromkeys(shares["row"])), list(dict.fromkeys(shares["option"]))
     tallest = max(name.count("\n") + 1 for name in names)
-    y = alt.Y("option:N", sort=names, title=None, axis=alt.Axis(labelLimit=width // 2, labelExpr=_LINES))
+    y = alt.Y("option:N", sort=names, title=None, axis=_names(names, width))
     offset = alt.YOffset("row:N", sort=rows)
+    colour = _colour("row", rows, width)
+    if len(rows) == 1:
+        colour = colour.legend(None)
     x = alt.X("share:Q", title="share of answers", axis=alt.Axis(format="%", tickCount=5))
     base = alt.Chart(shares).encode(y=y, yOffset=offset)
-    bars = base.mark_bar(opacity=0.75).encode(x=x, color=_colour("row", rows, width))
+    bars = base.mark_bar(opacity=0.75).encode(x=x, color=colour)
     lines = base.mark_rule(strokeWidth=1.5, color=INK).encode(x="low:Q", x2="high:Q")
     return finish(alt.layer(bars, lines), width, max(16 * max(len(rows), 2), 14 * tallest) * len(names) + 80, words)
 
@@ -93,7 +97,7 @@ def dots(frame: pd.DataFrame, groups: Sequence[str], title: str, words: str, wid
         width: In pixels.
     """
     rows, groups = list(dict.fromkeys(frame["row"])), [g for g in groups if g in set(frame["group"])]
-    y = alt.Y("row:N", sort=rows, title=None, axis=alt.Axis(labelLimit=width // 3, grid=True))
+    y = alt.Y("row:N", sort=rows, title=None, axis=_names(rows, width))
     base = alt.Chart(frame).encode(y=y, yOffset=alt.YOffset("group:N", sort=groups))
     colour = _colour("group", groups, width)
     x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
@@ -167,6 +171,23 @@ def heat(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int) -
     return finish(chart, width, 36 * len(rows) + 50, words)
 
 
+def _names(names: Sequence[str], width: int) -> alt.Axis:
+    """Make an axis that writes names of several lines, with room for them whatever font the reader has."""
+    room = min(max(_length(line) for name in names for line in name.split("\n")) + 8, width / 2)
+    return alt.Axis(labelLimit=width / 2, labelExpr=_LINES, labelFontSize=10.5, minExtent=room, grid=True)
+
+
+def _wrapped(text: str, room: float) -> str:
+    """Break a text into lines of so many pixels; one in Chinese has fewer characters to the line."""
+    characters = int(room / max(_length(text) / len(text), 5))
+    return "\n".join(textwrap.wrap(text, max(characters, 8)))
+
+
+def _length(text: str) -> float:
+    """Guess how many pixels a label takes: a character of Chinese or an emoji is as wide as high."""
+    return sum(10.5 if unicodedata.east_asian_width(character) in "WF" else 5.6 for character in text)
+
+
 def _colour(column: str, groups: Sequence[str], width: int) -> alt.Color:
     """Give each group its colour, and its place in the legend."""
     return alt.Color(f"{column}:N", scale=_cycled(PALETTE, groups), sort=list(groups), legend=_legend(groups, width))
@@ -193,8 +214,7 @@ def gaps(frame: pd.DataFrame, words: str, width: int) -> alt.LayerChart:
     rows = list(dict.fromkeys(frame["row"]))
     end = max(4.0, float(frame["z"].abs().max()))
     x = alt.X("z:Q", title="gap in standard errors", scale=alt.Scale(domain=[-end, end], nice=False))
-    two_lines = alt.Axis(labelLimit=width // 2, labelExpr=_LINES, labelFontSize=10.5, grid=True)
-    y = alt.Y("row:N", sort=rows, title=None, axis=two_lines)
+    y = alt.Y("row:N", sort=rows, title=None, axis=_names(rows, width))
     band = alt.Chart(pd.DataFrame({"x": [-2.0], "x2": [2.0]})).mark_rect(color=PALETTE[0], opacity=0.15)
     middle = alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=MUTED).encode(x="x:Q")
     points = alt.Chart(frame).mark_point(size=55, filled=True, opacity=1, color=INK).encode(x=x, y=y)

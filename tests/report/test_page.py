@@ -4,9 +4,10 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from evil_study import EVIL
+from evil_study import EVIL, Evil, evil_study
 
-from popsim.errors import RunError
+import popsim
+from popsim.errors import EngineError, RunError
 from popsim.report.figures import figures
 from popsim.report.page import page
 from popsim.study import load_run
@@ -105,26 +106,31 @@ def test_means_on_the_page_are_those_of_the_answers(oil, oil_page):
     assert f"{here['value'].mean():.3f}" in oil_page.text
 
 
-def test_an_unfinished_run_shows_what_is_there_and_says_what_is_missing(oil, tmp_path):
-    copy = shutil.copytree(oil.path, tmp_path / "run")
-    manifest = json.loads((copy / "manifest.json").read_text())
-    kept = ("identity", "engine", "started", "sampling", "replicate", "template")
-    (copy / "manifest.json").write_text(json.dumps({"state": "running", **{key: manifest[key] for key in kept}}))
-    for name in ("answers", "states", "replies"):
-        table = pd.read_parquet(copy / f"{name}.parquet")
-        table[table["wave"].eq(0)].to_parquet(copy / f"{name}.parquet")
-    half = Reader(report(copy).read_text(encoding="utf-8")).text
-    assert "This run is running, not complete" in half
-    assert "Of 2 waves 1 is answered" in half
-    assert "Means by arm" in half
-    for name in ("answers", "states", "replies", "heard", "distributions"):
-        (copy / f"{name}.parquet").unlink()
-    empty = Reader(report(copy).read_text(encoding="utf-8")).text
-    assert "Of 2 waves 0 are answered" in empty
-    assert "Not written yet: answers.parquet, replies.parquet, heard.parquet" in empty
-    assert "The whole prompt of one person" in empty
-    assert "How well the people meet their population" in empty
-    assert "Means by arm" not in empty
+class Dies(Evil):
+    """Breaks down after so many replies."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def answer(self, prompts):
+        for found in super().answer(prompts):
+            if not self.left:
+                raise EngineError("the machine went away")
+            self.left -= 1
+            yield found
+
+
+@pytest.mark.parametrize(("replies", "waves"), [(20, "0 are"), (100, "1 is")])
+def test_a_run_that_broke_off_shows_what_is_there_and_says_what_is_missing(tmp_path, replies, waves):
+    with pytest.raises(EngineError, match="went away"):
+        popsim.run(evil_study(tmp_path), tmp_path / "run", engine=Dies(replies))
+    text = Reader(report(tmp_path / "run").read_text(encoding="utf-8")).text
+    assert "This run is running, not complete" in text
+    assert f"Of 2 waves {waves} answered" in text
+    assert "The whole prompt of one person" in text
+    assert "How well the people meet their population" in text
+    assert ("Not written yet: answers.parquet, replies.parquet" in text) == (waves == "0 are")
+    assert ("Means by arm" in text) == (waves == "1 is")
 
 
 def test_a_sweep_has_surfaces_contrasts_and_the_statement(swept):
