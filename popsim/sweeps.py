@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 from scipy.stats import qmc
 
 from popsim import streams
@@ -23,12 +23,6 @@ class Range(Frozen):
     high: float
     whole: bool = False
     """Whole numbers only, both ends included."""
-
-    @model_validator(mode="after")
-    def _upward(self) -> "Range":
-        if self.low >= self.high:
-            raise ValueError(f"low {self.low:g} must be below high {self.high:g}")
-        return self
 
 
 class Design(Frozen):
@@ -52,16 +46,22 @@ def check_design(sweep: Swept, design: Design) -> None:
     """
     spread = design.kind in SPREAD
     if spread and design.points is None:
-        raise ValueError(f"design: {design.kind} needs the number of points; write {{kind: {design.kind}, points: 16}}")
+        write = f"{{kind: {design.kind}, points: 16}}"
+        raise ValueError(f"design: {design.kind} needs the number of points; write {write}")
     if not spread and design.points is not None:
         raise ValueError(f"design: points belong to {' and '.join(SPREAD)}, not to {design.kind}; take them out")
     if design.kind == "sobol" and design.points and design.points & (design.points - 1):
         below = 1 << design.points.bit_length() - 1
         raise ValueError(f"design: sobol needs a power of 2, not {design.points}; write {below} or {2 * below}")
-    ranges = [path for path, values in sweep.items() if isinstance(values, Range)]
+    ranges = {path: values for path, values in sweep.items() if isinstance(values, Range)}
+    for path, values in ranges.items():
+        if values.low >= values.high:
+            raise ValueError(f"sweep.{path}: low {values.low:g} must be below high {values.high:g}")
     if ranges and not spread:
         allowed = " or ".join(SPREAD)
-        raise ValueError(f"sweep.{ranges[0]}: a {design.kind} takes a list of values; a range needs design: {allowed}")
+        raise ValueError(
+            f"sweep.{next(iter(ranges))}: a {design.kind} takes a list of values; a range needs design: {allowed}"
+        )
     lengths = {path: len(values) for path, values in sweep.items() if not isinstance(values, Range)}
     if design.kind == "paired" and len(set(lengths.values())) > 1:
         listed = ", ".join(f"{path} has {n}" for path, n in lengths.items())

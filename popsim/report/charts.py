@@ -77,8 +77,6 @@ def options(shares: pd.DataFrame, words: str, width: int) -> alt.LayerChart:
     y = alt.Y("option:N", sort=names, title=None, axis=_names(names, width))
     offset = alt.YOffset("row:N", sort=rows)
     colour = _colour("row", rows, width)
-    if len(rows) == 1:
-        colour = colour.legend(None)
     x = alt.X("share:Q", title="share of answers", axis=alt.Axis(format="%", tickCount=5))
     base = alt.Chart(shares).encode(y=y, yOffset=offset)
     bars = base.mark_bar(opacity=0.75).encode(x=x, color=colour)
@@ -96,18 +94,20 @@ def dots(frame: pd.DataFrame, groups: Sequence[str], title: str, words: str, wid
         words: What is to be seen.
         width: In pixels.
     """
+    frame = frame.assign(row=[_wrapped(one, 0.42 * width) for one in frame["row"]])
     rows, groups = list(dict.fromkeys(frame["row"])), [g for g in groups if g in set(frame["group"])]
     y = alt.Y("row:N", sort=rows, title=None, axis=_names(rows, width))
     base = alt.Chart(frame).encode(y=y, yOffset=alt.YOffset("group:N", sort=groups))
     colour = _colour("group", groups, width)
-    x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
     shape = alt.Shape("group:N", scale=_cycled(SHAPES, groups), sort=groups, legend=_legend(groups, width))
+    x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
     intervals = base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", color=colour)
     points = base.mark_point(size=55, filled=True, opacity=1).encode(x="mean:Q", color=colour, shape=shape)
     layers: list[alt.Chart] = [intervals, points]
     if frame["low"].min() < 0 < frame["high"].max():
         layers.insert(0, alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(color=MUTED).encode(x="x:Q"))
-    return finish(alt.layer(*layers), width, 20 * len(rows) * max(len(groups), 2) + 80, words)
+    tallest = max(row.count("\n") + 1 for row in rows)
+    return finish(alt.layer(*layers), width, max(20 * max(len(groups), 2), 14 * tallest) * len(rows) + 60, words)
 
 
 def lines(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int, form: str = "") -> alt.LayerChart:
@@ -193,9 +193,9 @@ def _colour(column: str, groups: Sequence[str], width: int) -> alt.Color:
     return alt.Color(f"{column}:N", scale=_cycled(PALETTE, groups), sort=list(groups), legend=_legend(groups, width))
 
 
-def _legend(groups: Sequence[str], width: int) -> alt.Legend:
-    """Lay a legend out in as many columns as the width has room for."""
-    return alt.Legend(columns=max(1, (width - 60) // (7 * max(map(len, groups)) + 30)))
+def _legend(groups: Sequence[str], width: int) -> alt.Legend | None:
+    """Lay a legend out in as many columns as the width has room for; a single group needs none."""
+    return None if len(groups) == 1 else alt.Legend(columns=max(1, (width - 60) // (7 * max(map(len, groups)) + 30)))
 
 
 def _cycled(values: Sequence[Any], groups: Sequence[str]) -> alt.Scale:

@@ -231,10 +231,11 @@ def _spread(material: Material) -> Named:
     found = spread(heard, [item.name for item in scenario.news], scenario.size, scenario.waves[-1])
     frame = found.rename(columns={"step": "x", "item": "group", "share": "mean"})
     waves = " and ".join(map(str, scenario.waves))
+    title = "Who has heard the news" + (f": {scenario.news[0].name}" if len(scenario.news) == 1 else "")
     note = f"Share of all respondents, who were asked at step {waves}. The numbers tell direct from passed on."
     titles = ("step", "have heard it")
     draw = partial(charts.lines, frame, titles, "Share who have heard each item, by step", form="%")
-    yield "spread", Figure("news", "Who has heard the news", note, found, draw)
+    yield "spread", Figure("news", title, note, found, draw)
 
 
 def _revisions(material: Material) -> Named:
@@ -257,15 +258,25 @@ def _surfaces(material: Material) -> Named:
     answers, labels = material.responses
     if answers.empty:
         return
-    paths = list(material.paths)[:2]
-    found = surface.surface(surface.cells(answers, material.paths), paths)
+    cells = surface.cells(answers, material.paths)
+    grid = surface.is_grid(cells, material.paths)
+    paths = list(material.paths)[:2] if grid else list(material.paths)
+    found = surface.surface(cells, paths)
     arms = found["arm"].nunique() > 1
-    averaged = f" Averaged over {', '.join(material.paths[2:])}." if material.paths[2:] else ""
+    averaged = f" Averaged over {', '.join(material.paths[2:])}." if grid and material.paths[2:] else ""
     for (arm, name), part in found.groupby(["arm", "question"], sort=False, observed=True):
         title = labels[str(name)] + (f" ({arm})" if arms else "")
-        note = f"Mean over {int(part['n'].max())} replicates at each point.{averaged}"
-        data, draw = part.drop(columns=["arm", "question"]), partial(_draw_surface, part, paths, title)
+        note = f"Mean over {int(part['n'].max())} replicates at each point, whose people differ.{averaged}"
+        note += "" if grid and len(paths) > 1 else " Lines: 95 % intervals over replicates."
+        draw = partial(_draw_surface if grid else _draw_points, part, paths, title)
+        data = part.drop(columns=["arm", "question"])
         yield f"sweep-{arm}-{name}", Figure("sweep", title, note, data, draw)
+
+
+def _draw_points(part: pd.DataFrame, paths: list[str], title: str, width: int) -> Any:
+    """Draw points that are no grid one under the other."""
+    frame = part.assign(row=surface.named_points(part, paths), group="mean")
+    return charts.dots(frame, ("mean",), title, f"Mean of {title} at each point", width)
 
 
 def _draw_surface(part: pd.DataFrame, paths: list[str], title: str, width: int) -> Any:

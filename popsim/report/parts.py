@@ -265,11 +265,13 @@ def _sweep(material: Material) -> Part:
     answers, labels = material.responses
     if answers.empty:
         return Part("sweep", "Dose and response")
-    found = surface.contrasts(surface.cells(answers, material.paths), material.paths)
+    cells = surface.cells(answers, material.paths)
+    compare = surface.contrasts if surface.is_grid(cells, material.paths) else surface.from_first
+    found = compare(cells, material.paths)
     found = found.assign(question=[labels[str(name)] for name in found["question"]])
     if found["arm"].nunique() < 2:
         found = found.drop(columns="arm")
-    return Part("sweep", "Dose and response", [_CONTRASTS], tables=[tabulate(found, "Contrasts of the ends")])
+    return Part("sweep", "Dose and response", [_CONTRASTS], tables=[tabulate(found, "Contrasts")])
 
 
 def _cost(material: Material) -> Part:

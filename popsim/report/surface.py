@@ -1,6 +1,7 @@
 """What a sweep shows: the mean at each point, contrasts and their interaction from paired replicates."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -40,6 +41,36 @@ def surface(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
         for key, part in each.groupby(by, sort=False, observed=True)
     ]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "sd", "n"])
+
+
+def is_grid(cell_means: pd.DataFrame, paths: Sequence[str]) -> bool:
+    """Say whether every combination of the scanned values is a point."""
+    found = len(cell_means[list(paths)].drop_duplicates())
+    return found == math.prod(cell_means[path].nunique() for path in paths)
+
+
+def named_points(frame: pd.DataFrame, paths: Sequence[str]) -> list[str]:
+    """Name each row's point by what differs from the first one."""
+    first = frame[list(paths)].iloc[0]
+    rows = frame[list(paths)].itertuples(index=False)
+    differing = ([(p, v) for p, v, other in zip(paths, row, first, strict=True) if v != other] for row in rows)
+    return [", ".join(f"{path} {value}" for path, value in values) or "the first point" for values in differing]
+
+
+def from_first(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
+    """Give how far each point lies from the first one, for designs that are no grid; within replicates as well.
+
+    Returns:
+        Columns ``arm, question, contrast, mean, low, high, sd, n``.
+    """
+    rows = []
+    named = cell_means.assign(point=named_points(cell_means, paths))
+    for (arm, question), part in named.groupby(["arm", "question"], sort=False, observed=True):
+        wide = part.pivot_table(index="replicate", columns="point", values="mean", sort=False)
+        for point in wide.columns[1:]:
+            change = mean_interval((wide[point] - wide.iloc[:, 0]).dropna())
+            rows.append({"arm": arm, "question": question, "contrast": f"{point} less the first point", **change})
+    return pd.DataFrame(rows, columns=["arm", "question", "contrast", "mean", "low", "high", "sd", "n"])
 
 
 def contrasts(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:

@@ -171,6 +171,12 @@ def _gather_sweep(run: Run) -> Material:
     if absent:
         listed = ", ".join(absent[:12]) + (f" and {len(absent) - 12} more" if len(absent) > 12 else "")
         said.append(f"No answers yet from {len(absent)} of {len(cells)} runs: {listed}.")
+    points_done = _read(run.path, "points")
+    if points_done is not None:
+        failed = points_done[points_done["state"].eq("failed")]
+        for error, part in failed.groupby("error", sort=False):
+            which = ", ".join(map(str, dict.fromkeys(part["point"])))
+            said.append(f"Failed: {len(part)} runs, of point {which}: {error}")
     scenario, first = run.scenario, _first_run(run.path)
     tables = {"answers": answers} if len(answers) else {}
     people = None if first is None else _read(first.path, "people")
