@@ -6,7 +6,6 @@ from typing import Any
 
 Manifest = Mapping[str, Any]
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
-_MOST_BESIDE = 50
 _COUNTS = {
     "prompts": "prompts",
     "asked": "asked of the engine, further attempts included",
@@ -18,12 +17,13 @@ _COUNTS = {
 }
 
 
-def methods(manifest: Manifest, beside: Sequence[Manifest] = ()) -> str:
+def methods(manifest: Manifest, beside: Sequence[Manifest] = (), more: int = 0) -> str:
     """Write what a reader needs to judge and to repeat a run or a sweep, in Markdown.
 
     Args:
         manifest: Of a Run folder or of a sweep folder, finished or not; what is not in it yet is said to be missing.
         beside: Manifests of other studies that lie in the same folder, so that everything tried is told.
+        more: How many older ones lie there besides.
 
     Example:
         >>> from popsim.scenario import load_scenario, to_plain
@@ -34,7 +34,7 @@ def methods(manifest: Manifest, beside: Sequence[Manifest] = ()) -> str:
     scenario = manifest["identity"]["scenario"]
     lines = [f"# Methods: {plain(scenario['title'])}", "", _paragraph(manifest), "", "## Checklist", ""]
     lines += [f"- **{name}:** {_one_line(plain(value))}" for name, value in (*facts(manifest), *_outcome(manifest))]
-    lines += ["", "## Everything tried in this folder", "", *(f"- {line}" for line in _tried(manifest, beside))]
+    lines += ["", "## Everything tried in this folder", "", *(f"- {line}" for line in _tried(manifest, beside, more))]
     lines += ["", "## Sources", "", *(f"- {plain(source)}" for source in sources(scenario))]
     lines += ["", "## Template of the prompt", "", *_template(manifest), ""]
     return "\n".join(lines)
@@ -75,6 +75,21 @@ def is_by_construction(manifest: Manifest) -> bool:
     return all(re.match(r"(baseline/|nano@)", one) for one in ([engine] if isinstance(engine, str) else engine))
 
 
+def engines_of(manifest: Manifest) -> list[Manifest]:
+    """List what a manifest says of its engine, or of the several engines of a sweep."""
+    return manifest.get("engines") or ([manifest["engine"]] if "engine" in manifest else [])
+
+
+def sentence(text: str) -> str:
+    """Begin with a capital and end with one full stop.
+
+    Example:
+        >>> sentence("made up")
+        'Made up.'
+    """
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def sources(scenario: Mapping[str, Any]) -> list[str]:
     """List the sources that population and questionnaire name, each once."""
     population, questionnaire = scenario["population"], scenario["questionnaire"]
@@ -113,8 +128,7 @@ def _paragraph(manifest: Manifest) -> str:
         said.append(f"Of {failures['answers']:,} answers {share} could not be read and count as missing.")
     if manifest["state"] != "complete":
         said.append(f"The run is {manifest['state']}, not complete.")
-    if notice := manifest.get("engine", {}).get("notice"):
-        said.append(plain(notice[:1].upper() + notice[1:]).rstrip(".") + ".")
+    said += [plain(sentence(engine["notice"])) for engine in engines_of(manifest)]
     return " ".join(said)
 
 
@@ -138,23 +152,23 @@ def _outcome(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "Time", f"{manifest['seconds']:.1f} s from {manifest.get('started', '?')}"
     if "versions" in manifest:
         yield "Versions", _settings(manifest["versions"])
-    if "engine" in manifest:
-        yield "Reproducible", f"{manifest['engine']['reproducible']} on the same machine"
+    for engine in engines_of(manifest):
+        yield "Reproducible", f"{engine['fingerprint']}: {engine['reproducible']} on the same machine"
 
 
-def _tried(manifest: Manifest, beside: Sequence[Manifest]) -> Iterator[str]:
+def _tried(manifest: Manifest, beside: Sequence[Manifest], more: int) -> Iterator[str]:
     """Tell every start of this study, and the studies beside it."""
     starts = manifest.get("starts") or [manifest.get("started", "at an unknown time")]
     times = "once" if len(starts) == 1 else f"{len(starts)} times"
     yield f"This study was started {times}: {', '.join(starts)}. Its state is {manifest['state']}."
     for point in manifest["identity"].get("points", ()):
         yield f"Point: {plain(_settings(point['values']))}"
-    for other in beside[:_MOST_BESIDE]:
+    for other in beside:
         scenario, engine = other["identity"]["scenario"], other["identity"]["engine"]
         what = f"{scenario['name']}, {scenario['size']:,} respondents, seed {scenario['seed']}, engine {engine}"
         yield f"Beside it: {plain(what)}; {other['state']}, started {other.get('started', '?')}"
-    if len(beside) > _MOST_BESIDE:
-        yield f"Beside it: {len(beside) - _MOST_BESIDE} more"
+    if more:
+        yield f"Beside it: {more} older ones"
     yield "What was tried elsewhere is not known to popsim; report it too."
 
 

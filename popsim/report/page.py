@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from popsim.report.figures import Figure, figures
 from popsim.report.material import Material
-from popsim.report.methods import is_by_construction
+from popsim.report.methods import engines_of, is_by_construction, sentence
 from popsim.report.parts import number, parts, tabulate
 from popsim.report.style import SINGLE, draw
 
@@ -75,22 +75,13 @@ def _under(material: Material) -> str:
 
 
 def _notice(material: Material, by_construction: bool) -> dict[str, Any]:
-    said = material.manifest.get("engine", {}).get("notice", "")
-    lines = (
-        [said[:1].upper() + said[1:].rstrip(".") + "."]
-        if said
-        else ["Several engines answered; see the manifest of each point."]
-    )
+    lines = [sentence(engine["notice"]) for engine in engines_of(material.manifest)]
     if drawn := material.manifest.get("uncalibrated"):
         lines.append(f"Uncalibrated, drawn by stated defaults: {', '.join(drawn)}.")
     if not by_construction:
         return {"title": "What these answers are worth", "lines": lines}
-    what = (
-        "The surface below is what was coded, by construction."
-        if material.paths
-        else "Any agreement below is by construction."
-    )
-    return {"title": f"These answers are not evidence about people. {what}", "lines": lines}
+    what = "The surface below is what was coded," if material.paths else "Any agreement below is"
+    return {"title": f"These answers are not evidence about people. {what} by construction.", "lines": lines}
 
 
 def _cards(material: Material) -> list[tuple[str, str]]:

@@ -21,6 +21,8 @@ from popsim.scenario import Scenario
 MANIFEST = "manifest.json"
 JOURNAL = "journal.sqlite"
 METHODS = "methods.md"
+MOST_BESIDE = 50
+"""Studies in the same folder that ``methods.md`` tells of, the newest."""
 
 
 class Run:
@@ -272,11 +274,18 @@ def write_methods(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write ``methods.md`` from the manifest, and from those of the studies that lie beside it."""
     above = folder.absolute().parent
     in_sweep = (above / MANIFEST).is_file()
-    beside = [] if in_sweep else [_manifest(path) for path in sorted(above.glob(f"*/{MANIFEST}"))]
-    mine = folder.absolute() / MANIFEST
-    others = [found for found in beside if found and found["path"] != mine]
-    text = methods(manifest, others)
+    paths = [] if in_sweep else [path for path in above.glob(f"*/{MANIFEST}") if path.parent != folder.absolute()]
+    newest = sorted(paths, key=_changed)[-MOST_BESIDE:]
+    text = methods(manifest, [found for path in newest if (found := _manifest(path))], len(paths) - len(newest))
     _write(folder / METHODS, lambda to: to.write_text(text, encoding="utf-8"))
+
+
+def _changed(path: Path) -> float:
+    """Say when a file was changed; one that has gone away meanwhile is old."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -290,7 +299,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return {**found, "path": path} if whole else {}
+    return found if whole else {}
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -167,6 +167,8 @@ def _sweep(
             manifest["starts"] = [*earlier_starts(folder), manifest["started"]]
             if len(engines) == 1:
                 manifest["engine"] = about(engines[_engine_key(first)])
+            else:
+                manifest["engines"] = [about(engine) for engine in engines.values()]
             write_manifest(folder, manifest)
             for cell in cells.values():
                 cell.write_start(shared)
