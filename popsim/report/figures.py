@@ -171,7 +171,7 @@ def _ridges(words: _Words, values: pd.DataFrame, marks: pd.DataFrame, least: flo
 def _compared(material: Material) -> Named:
     """Draw the gap to every published figure."""
     found = material.comparison
-    if found.empty or "z" not in found:
+    if found.empty or not {"vignette", "arm", "outcome", "statistic", "z"} <= set(found):
         return
     several = found["vignette"].nunique() > 1
     rows = []

@@ -228,11 +228,16 @@ def _human(material: Material) -> Part:
     shown = comparison.drop(columns=[c for c in ("vignette",) if c in comparison and comparison[c].nunique() == 1])
     marks: list[str] = []
     if "z" in shown:
-        verdicts = [next((mark, said) for end, mark, said in _VERDICTS if not abs(z) > end) for z in shown["z"]]
+        verdicts = [_verdict(z) for z in shown["z"]]
         marks = [mark for mark, _ in verdicts]
         shown = shown.assign(**{"apart by": [said for _, said in verdicts]})
         lines.append(_GAPS)
     return Part("human", title, lines, tables=[tabulate(shown, "Simulated beside published human figures", marks)])
+
+
+def _verdict(z: float) -> tuple[str, str]:
+    """Give the class and the words for a gap of so many standard errors; none where it is not known."""
+    return next(((mark, said) for end, mark, said in _VERDICTS if abs(z) <= end), ("", ""))
 
 
 def _failures(material: Material) -> Part:

@@ -152,17 +152,8 @@ def _sweep(
     }
     with locked(folder):
         if claim(folder, what) != "complete":
-            shared, started, failed = Shared(), time.monotonic(), {}
-            cells: dict[tuple[int, int], Cell] = {}
-            for point, number in itertools.product(points, range(replicates)):
-                scenario, engine = point.scenario.replicate(number), engines[_engine_key(point.scenario)]
-                where = folder / f"point{point.number:03d}-replicate{number}"
-                try:
-                    cells[point.number, number] = start(scenario, where, engine, respondent, shared, number)
-                except PopsimError as problem:
-                    failed[point.number, number] = problem
-            if not cells:
-                raise next(iter(failed.values()))
+            shared, started = Shared(), time.monotonic()
+            cells, failed = _start_cells(points, replicates, folder, engines, respondent, shared)
             manifest: dict[str, Any] = {"state": "running", "identity": what, "started": now()}
             manifest["starts"] = [*earlier_starts(folder), manifest["started"]]
             if len(engines) == 1:
@@ -188,6 +179,33 @@ def _sweep(
             }
             write_manifest(folder, manifest)
             write_methods(folder, manifest)
+
+
+def _start_cells(
+    points: Sequence[Point],
+    replicates: int,
+    folder: Path,
+    engines: Mapping[str, Engine],
+    respondent: type[Respondent],
+    shared: Shared,
+) -> tuple[dict[tuple[int, int], Cell], dict[tuple[int, int], PopsimError]]:
+    """Make the model of every point and replicate; gives those that could be made, and why the others could not.
+
+    Raises:
+        PopsimError: None could be made.
+    """
+    cells: dict[tuple[int, int], Cell] = {}
+    failed: dict[tuple[int, int], PopsimError] = {}
+    for point, number in itertools.product(points, range(replicates)):
+        scenario, engine = point.scenario.replicate(number), engines[_engine_key(point.scenario)]
+        where = folder / f"point{point.number:03d}-replicate{number}"
+        try:
+            cells[point.number, number] = start(scenario, where, engine, respondent, shared, number)
+        except PopsimError as problem:
+            failed[point.number, number] = problem
+    if not cells:
+        raise next(iter(failed.values()))
+    return cells, failed
 
 
 def compare(*runs: Run) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -178,3 +179,14 @@ def test_repr_is_one_short_line_that_says_what_came_of_it(evil, swept):
     assert "answers failed" in repr(evil)
     assert "6 points x 3 replicates" in repr(swept)
     assert len(repr(evil).splitlines()) == 1
+
+
+def test_a_comparison_with_other_columns_is_shown_as_it_is(oil):
+    material = gather(oil)
+    table = material.comparison.assign(verdict="human enough", z=[float("nan"), *material.comparison["z"][1:]])
+    text = Reader(page(replace(material, comparison=table))).text
+    assert text.count("human enough") == len(table)
+    assert text.count("● within 2") == Reader(page(material)).text.count("● within 2") - 1
+    other = Reader(page(replace(material, comparison=pd.DataFrame({"metric": ["distance"], "value": [0.25]})))).text
+    assert "distance" in other
+    assert "0.25" in other
