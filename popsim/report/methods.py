@@ -52,7 +52,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Population", f"{population['title']}, {scenario['size']:,} respondents drawn"),
         ("Fit of the population", _fit(manifest)),
         ("Weights", _weights(manifest)),
-        ("Confidence", scenario["people"]["confidence"]),
+        ("Confidence", _confidence(scenario["people"])),
         ("Prior expectations", _settings(scenario["priors"])),
         ("Parts of a respondent shown", ", ".join(n for n, on in scenario["modules"].items() if on) or "none"),
         ("Network", _settings(scenario["network"])),
@@ -244,6 +244,12 @@ def _settings(values: Mapping[str, Any]) -> str:
         )
 
     return ", ".join(f"{name.replace('_', ' ')} {said(v)}" for name, v in values.items() if v not in (None, {}, ""))
+
+
+def _confidence(people: Mapping[str, Any]) -> str:
+    shift = people.get("confidence_shift")
+    moved = f", shifted by {shift:+d} levels" if shift else ""
+    return f"{people['confidence']}{moved}"
 
 
 def _confidence_source(confidence: Mapping[str, Any] | None) -> str:
