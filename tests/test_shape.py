@@ -24,7 +24,7 @@ PACKAGE = ROOT / "popsim"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FLOORS = {
     1: {"errors", "slots", "streams", "files"},
-    2: {"population", "survey", "network", "engines"},
+    2: {"population", "survey", "network", "engines", "sweeps"},
     3: {"scenario", "prompts"},
     4: {"model", "evaluate", "report"},
     5: {"study"},

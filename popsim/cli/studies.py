@@ -14,6 +14,8 @@ from popsim.slots import did_you_mean
 if TYPE_CHECKING:
     from popsim.scenario import Point, Scenario
 
+MOST_PROMPTS = 1_000_000
+"""A sweep of more has to be asked for twice."""
 ScenarioArgument = Annotated[str, typer.Argument(help="A scenario file, or the name of a shipped scenario.")]
 EngineOption = Annotated[str | None, typer.Option(help="NAME[:MODEL][@URL] instead of the scenario's engine.")]
 SizeOption = Annotated[int | None, typer.Option(help="Number of respondents instead of the scenario's.")]
@@ -68,6 +70,7 @@ def sweep(
     ray_address: AddressOption = "",
     dry_run: DryRunOption = False,
     probe: ProbeOption = True,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask even more than a million prompts.")] = False,
 ) -> None:
     """Field every point and replicate of the scenario's sweep, pooled into shared engine calls."""
     from popsim import study
@@ -88,6 +91,9 @@ def sweep(
         return
     if out_folder is None:
         raise ScenarioError("popsim sweep: needs a folder; write --out FOLDER")
+    prompts = base.replicates * sum(p.scenario.size * p.scenario.draws * len(p.scenario.waves) for p in points)
+    if prompts > MOST_PROMPTS and not yes:
+        raise ScenarioError(f"{scenario}: asks {prompts:,} prompts; see them with --dry-run, and ask them with --yes")
     with progress_bar() as tell:
         answers = study.sweep(points, base.replicates, out_folder, progress=tell, cache=cache)
     paths = list(points[0].values)

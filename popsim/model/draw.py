@@ -23,13 +23,17 @@ def draw_people(scenario: Scenario) -> pd.DataFrame:
         10
     """
     people = sample_people(scenario.population, scenario.size, scenario.seed, scenario.priors.overrides)
-    if scenario.people.confidence != "drawn":
-        if "confidence" not in people:
-            raise ScenarioError("people.confidence: this population has no confidence levels; leave it 'drawn'")
-        levels = people["confidence"].cat.categories
-        fixed = pd.Categorical([scenario.people.confidence] * len(people), categories=levels, ordered=True)
-        people = people.assign(confidence=fixed)
-    return people
+    settings = scenario.people
+    if settings.confidence == "drawn" and not settings.confidence_shift:
+        return people
+    if "confidence" not in people:
+        raise ScenarioError("people.confidence: this population has no confidence levels; leave it 'drawn'")
+    levels = people["confidence"].cat.categories
+    codes = people["confidence"].cat.codes.to_numpy(np.intp) + settings.confidence_shift
+    if settings.confidence != "drawn":
+        codes = np.full(len(people), levels.get_loc(settings.confidence))
+    moved = pd.Categorical.from_codes(codes.clip(0, len(levels) - 1), levels, ordered=True)
+    return people.assign(confidence=moved)
 
 
 def draw_graph(scenario: Scenario, people: pd.DataFrame) -> csr_array:

@@ -20,10 +20,10 @@ from popsim.files import Frozen, find_file, read_text, read_yaml, validate
 from popsim.network import NetworkSpec, NoNetwork
 from popsim.population import CONFIDENCE_LEVELS, PopulationSpec, load_population
 from popsim.scenario.information import BeliefSettings, News, PostSettings, Share, check_news, check_posts
-from popsim.slots import did_you_mean
 from popsim.survey.questionnaire import Parameter, Questionnaire, load_questionnaire, set_arm
 from popsim.survey.questions import Name, Text
 from popsim.survey.readout import ReadoutSettings, check_readout
+from popsim.sweeps import Design, Range, check_design, combinations, put
 
 
 class Arm(Frozen):
@@ -53,6 +53,14 @@ class PeopleSettings(Frozen):
     """What is set for everybody instead of being drawn."""
 
     confidence: Literal["drawn", *CONFIDENCE_LEVELS] = "drawn"  # type: ignore[valid-type]
+    confidence_shift: int = Field(default=0, ge=-4, le=4)
+    """Levels by which everybody's drawn confidence is raised, or lowered if negative; it ends at the ends."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "PeopleSettings":
+        if self.confidence != "drawn" and self.confidence_shift:
+            raise ValueError(f"confidence_shift moves what is drawn, and confidence is {self.confidence!r}; leave one")
+        return self
 
 
 class PriorsSettings(Frozen):
@@ -174,8 +182,10 @@ class Scenario(Frozen):
     """Share of failed answers above which the run counts as failed."""
     feed_limit: int = Field(default=5, ge=1)
     """Most items that the prompt's social media section shows: the newest, and of these those of the strongest ties."""
-    sweep: dict[str, tuple[Any, ...]] = {}
-    """Dotted path into this file -> values to scan; every combination is a point."""
+    sweep: dict[str, tuple[Any, ...] | Range] = {}
+    """Dotted path into this file -> values to scan."""
+    design: Design = Design()
+    """Which combinations of them are points; every one unless it says otherwise."""
     replicates: int = Field(default=1, ge=1)
     """How often a sweep repeats each point with other people and other draws."""
 
@@ -189,10 +199,10 @@ class Scenario(Frozen):
     def _bare_source(cls, sampling: Any) -> Any:
         return {"source": sampling} if isinstance(sampling, str) else sampling
 
-    @field_validator("readout", mode="before")
+    @field_validator("readout", "design", mode="before")
     @classmethod
-    def _bare_kind(cls, readout: Any) -> Any:
-        return {"kind": readout} if isinstance(readout, str) else readout
+    def _bare_kind(cls, given: Any) -> Any:
+        return {"kind": given} if isinstance(given, str) else given
 
     @field_validator("share_opinions", mode="before")
     @classmethod
@@ -208,7 +218,7 @@ class Scenario(Frozen):
 
     @field_validator("sweep")
     @classmethod
-    def _has_values(cls, sweep: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    def _has_values(cls, sweep: dict[str, tuple[Any, ...] | Range]) -> dict[str, tuple[Any, ...] | Range]:
         for path, values in sweep.items():
             if not values:
                 raise ValueError(f"{path}: give at least one value to scan")
@@ -216,6 +226,7 @@ class Scenario(Frozen):
 
     @model_validator(mode="after")
     def _arms_fit(self) -> "Scenario":
+        check_design(self.sweep, self.design)
         names = [item.name for item in self.news]
         if len(set(names)) < len(names):
             raise ValueError(f"news: a name stands twice in {names}")
@@ -230,6 +241,11 @@ class Scenario(Frozen):
         if self.share_opinions:
             check_posts(self.share_opinions, texts)
         return self
+
+    def __repr__(self) -> str:
+        """Say in one line what is asked of whom."""
+        arms, questions = ", ".join(self.arms), len(self.questionnaire.questions)
+        return f"<Scenario {self.name}: {self.size} of {self.population.name}, {questions} questions, arms {arms}>"
 
     def shown(self, arm: str) -> Questionnaire:
         """Give the questionnaire as one arm sees it."""
@@ -292,11 +308,11 @@ def sweep_points(name: str | Path, overrides: Mapping[str, Any] | None = None) -
     path, data, base = _read(name, overrides)
     swept = {dotted.partition(".")[0] for dotted in base.sweep}
     read = {key: getattr(base, key) for key in ("population", "questionnaire") if key not in swept}
-    for number, values in enumerate(itertools.product(*base.sweep.values())):
-        point = dict(zip(base.sweep, values, strict=True))
+    known = base.model_dump()
+    for number, point in enumerate(combinations(base.sweep, base.design, base.seed)):
         changed = deepcopy(data) | read
         for dotted, value in point.items():
-            _put(changed, base, dotted, value, f"{path}: sweep")
+            put(changed, known, dotted, value, f"{path}: sweep")
         try:
             yield Point(number, point, single(_resolve(changed, path)))
         except PopsimError as problem:
@@ -305,7 +321,7 @@ def sweep_points(name: str | Path, overrides: Mapping[str, Any] | None = None) -
 
 def single(scenario: Scenario) -> Scenario:
     """Leave out what only a sweep reads, so that a point and a run of the same values are the same scenario."""
-    return scenario.model_copy(update={"sweep": {}, "replicates": 1})
+    return scenario.model_copy(update={"sweep": {}, "design": Design(), "replicates": 1})
 
 
 def _read(name: str | Path, overrides: Mapping[str, Any] | None) -> tuple[Path, dict[str, Any], Scenario]:
@@ -314,7 +330,7 @@ def _read(name: str | Path, overrides: Mapping[str, Any] | None) -> tuple[Path, 
     data = read_yaml(path, ScenarioError)
     base = _resolve(data, path)
     for dotted, value in (overrides or {}).items():
-        _put(data, base, dotted, value, f"{path}: overrides")
+        put(data, base.model_dump(), dotted, value, f"{path}: overrides")
     return path, data, _resolve(data, path) if overrides else base
 
 
@@ -351,42 +367,6 @@ def _beside(name: str, path: Path, where: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise ScenarioError(f"{path}: {where}: {name}: no such file")
-
-
-def _put(data: dict[str, Any], base: Scenario, dotted: str, value: Any, where: str) -> None:
-    """Set the value that a dotted path addresses in a scenario's plain data."""
-    steps = dotted.split(".")
-    known: Any = base.model_dump()
-    at: Any = data
-    for depth, step in enumerate(steps):
-        allowed = _keys(known)
-        if step not in allowed:
-            here = ".".join(steps[:depth]) or "the scenario"
-            near = did_you_mean(step, allowed) if allowed else "."
-            raise ScenarioError(
-                f"{where}: {dotted} addresses nothing: {here} has no {step!r}{near} "
-                f"Allowed: {', '.join(allowed) or 'nothing, it is a single value'}"
-            )
-        key: Any = int(step) if isinstance(known, list | tuple) else step
-        known = known[key]
-        if depth == len(steps) - 1:
-            at[key] = value
-        else:
-            if isinstance(at, dict) and not isinstance(at.get(key), dict | list):
-                if isinstance(at.get(key), str):
-                    raise ScenarioError(
-                        f"{where}: {dotted}: {step} is read from {at[key]!r}; write it into the scenario"
-                    )
-                at[key] = {}
-            at = at[key]
-
-
-def _keys(node: Any) -> list[str]:
-    if isinstance(node, Mapping):
-        return [str(key) for key in node]
-    if isinstance(node, list | tuple):
-        return [str(i) for i in range(len(node))]
-    return []
 
 
 def to_plain(scenario: Scenario) -> dict[str, Any]:

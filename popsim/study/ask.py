@@ -88,7 +88,7 @@ def ask(
     engine: Engine,
     sinks: Sequence[Callable[[Asked], None]],
     progress: ProgressCallback | None = None,
-) -> None:
+) -> int:
     """Ask all prompts of several rounds in one engine call, and the unreadable ones again.
 
     Args:
@@ -96,6 +96,9 @@ def ask(
         engine: Who answers.
         sinks: One per round; gets each prompt of its round exactly once, when it is settled.
         progress: Told after every reply.
+
+    Returns:
+        How often the engine was called.
 
     Raises:
         EngineError: The engine ended without answering every prompt.
@@ -130,3 +133,4 @@ def ask(
     if state.settled < state.total:
         lost = state.total - state.settled
         raise EngineError(f"engine {engine.fingerprint}: ended without a reply to {lost} of {state.total} prompts")
+    return attempt

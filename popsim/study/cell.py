@@ -12,9 +12,10 @@ import pandas as pd
 from popsim.engines import Engine
 from popsim.model import PopulationModel, Readings, Respondent, Round, draw_graph, draw_people
 from popsim.network import summarise
+from popsim.prompts import load_layout
 from popsim.scenario import Scenario, to_plain
 from popsim.study.ask import Asked
-from popsim.study.folder import versions, write_graph, write_manifest, write_table
+from popsim.study.folder import earlier_starts, versions, write_graph, write_manifest, write_methods, write_table
 from popsim.study.tables import (
     answers_table,
     assignment_table,
@@ -73,6 +74,7 @@ class Cell:
     def write_start(self, shared: Shared) -> None:
         """Write what is known before the first answer, the manifest first."""
         folder, model = self.folder, self.model
+        self.manifest["starts"] = [*earlier_starts(folder), self.manifest["started"]]
         write_manifest(folder, self.manifest)
         people = model.people.rename_axis("person").reset_index()
         who, graph = _keys(model.scenario)
@@ -115,6 +117,7 @@ class Cell:
         counted = {"prompts": len(replies), **engine_counts, **tokens}
         self.manifest |= {"counts": counted, "failures": failures(answers), **closing, "state": "complete"}
         write_manifest(self.folder, self.manifest)
+        write_methods(self.folder, self.manifest)
 
 
 def start(
@@ -137,6 +140,7 @@ def start(
         "sampling": {"source": scenario.sampling.source, "structured": scenario.sampling.structured},
         "replicate": replicate,
         "network": shared.draw(f"figures of {graph}", lambda: _network_figures(model)),
+        "template": load_layout(scenario.prompt.layout, scenario.questionnaire.language).text,
     }
     return Cell(folder, replicate, manifest, model, waves, next(waves))
 

@@ -15,10 +15,14 @@ from scipy.sparse import csr_array, load_npz, save_npz
 
 from popsim.errors import RunError
 from popsim.files import write_whole
+from popsim.report.methods import methods
 from popsim.scenario import Scenario
 
 MANIFEST = "manifest.json"
 JOURNAL = "journal.sqlite"
+METHODS = "methods.md"
+MOST_BESIDE = 50
+"""Studies in the same folder that ``methods.md`` tells of, the newest."""
 
 
 class Run:
@@ -38,8 +42,16 @@ class Run:
 
     def __repr__(self) -> str:
         """Name the run, its state and its size in one line."""
-        scenario = self.manifest["identity"]["scenario"]
-        return f"<Run {scenario['name']} {self.manifest['state']}: {scenario['size']} respondents, {self.path}>"
+        manifest, scenario = self.manifest, self.manifest["identity"]["scenario"]
+        engine = manifest["identity"]["engine"]
+        said = [f"{scenario['size']} respondents", f"engine {engine if isinstance(engine, str) else ', '.join(engine)}"]
+        if "points" in manifest["identity"]:
+            said.append(
+                f"{len(manifest['identity']['points'])} points x {manifest['identity']['replicates']} replicates"
+            )
+        if failures := manifest.get("failures"):
+            said.append(f"{failures['failed']} of {failures['answers']} answers failed")
+        return f"<Run {scenario['name']}, {manifest['state']}: {', '.join(said)}; {self.path}>"
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -97,6 +109,21 @@ class Run:
     def assignment(self) -> pd.DataFrame:
         """A row per respondent: the arm."""
         return self._table("assignment")
+
+    def plot(self, name: str, width: int = 340) -> Any:
+        """Draw one of the pictures of this run's page as an Altair chart.
+
+        Args:
+            name: For example ``answers-inflation_2``, ``compare``, ``spread``; a wrong one is answered with the list.
+            width: In pixels; 340 is a paper's single column, 718 both.
+
+        Raises:
+            RunError: There is no such picture of this run.
+        """
+        from popsim.report.figures import plot
+        from popsim.study.pages import gather
+
+        return plot(gather(self), name, width)
 
     @property
     def follows(self) -> csr_array:
@@ -234,6 +261,45 @@ def write_graph(folder: Path, graph: csr_array) -> None:
             save_npz(file, graph)
 
     _write(folder / "follows.npz", save)
+
+
+def earlier_starts(folder: Path) -> list[str]:
+    """List when the study that a folder holds was started before; nothing where it holds none yet."""
+    manifest = folder / MANIFEST
+    found: list[str] = json.loads(manifest.read_text(encoding="utf-8")).get("starts", []) if manifest.is_file() else []
+    return found
+
+
+def write_methods(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write ``methods.md`` from the manifest, and from those of the studies that lie beside it."""
+    above = folder.absolute().parent
+    in_sweep = (above / MANIFEST).is_file()
+    paths = [] if in_sweep else [path for path in above.glob(f"*/{MANIFEST}") if path.parent != folder.absolute()]
+    newest = sorted(paths, key=_changed)[-MOST_BESIDE:]
+    text = methods(manifest, [found for path in newest if (found := _manifest(path))], len(paths) - len(newest))
+    _write(folder / METHODS, lambda to: to.write_text(text, encoding="utf-8"))
+
+
+def _changed(path: Path) -> float:
+    """Say when a file was changed; one that has gone away meanwhile is old."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest that may be another program's; nothing then."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        whole = (
+            {"name", "size", "seed"} <= set(found["identity"]["scenario"])
+            and "engine" in found["identity"]
+            and "state" in found
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if whole else {}
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -5,7 +5,7 @@ import itertools
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from popsim.engines.cache import Cache, opened
 from popsim.engines.journal import Journal
 from popsim.engines.journaled import Journaled
 from popsim.engines.readout import measured
-from popsim.errors import RunError
+from popsim.errors import EngineError, PopsimError, RunError
 from popsim.model import Respondent
 from popsim.scenario import EngineSettings, Point, Scenario, scenario_hash, single
 from popsim.study.ask import ProgressCallback, ask
@@ -28,13 +28,16 @@ from popsim.study.folder import (
     JOURNAL,
     Run,
     claim,
+    earlier_starts,
     load_run,
     locked,
     versions,
     write_manifest,
+    write_methods,
     write_table,
 )
 from popsim.study.needs import check_abilities
+from popsim.study.tables import failures, points_table
 
 
 def run(
@@ -99,7 +102,8 @@ def sweep(
     Args:
         points: From `popsim.scenario.sweep_points`.
         replicates: How often each point is repeated; replicate ``r`` has the same seeds at every point.
-        out: The folder; it gets one Run folder per point and replicate, and ``answers.parquet`` on top.
+        out: The folder; it gets one Run folder per point and replicate, and ``answers.parquet`` and
+            ``points.parquet`` on top. What failed is a row of the latter, and the same sweep tries it again.
         respondent: The class of the agents.
         progress: Told after every reply.
         cache: A file of replies that runs share, made where it is missing; see `popsim.engines.cache`.
@@ -145,27 +149,59 @@ def _sweep(
     with locked(folder):
         if claim(folder, what) != "complete":
             shared, started = Shared(), time.monotonic()
-            cells = {
-                (point.number, replicate): start(
-                    point.scenario.replicate(replicate),
-                    folder / f"point{point.number:03d}-replicate{replicate}",
-                    engines[_engine_key(point.scenario)],
-                    respondent,
-                    shared,
-                    replicate,
-                )
-                for point, replicate in itertools.product(points, range(replicates))
-            }
+            cells, failed = _start_cells(points, replicates, folder, engines, respondent, shared)
             manifest: dict[str, Any] = {"state": "running", "identity": what, "started": now()}
+            manifest["starts"] = [*earlier_starts(folder), manifest["started"]]
             if len(engines) == 1:
                 manifest["engine"] = about(engines[_engine_key(first)])
+            else:
+                manifest["engines"] = [about(engine) for engine in engines.values()]
             write_manifest(folder, manifest)
             for cell in cells.values():
                 cell.write_start(shared)
-            manifest["counts"] = _field_by_engine(list(cells.values()), engines, asking, progress)
-            write_table(folder, "answers", _swept_answers(points, cells))
-            manifest |= {"state": "complete", "seconds": round(time.monotonic() - started, 3), "versions": versions()}
+            manifest["counts"], gone = _field_by_engine(cells, engines, asking, progress)
+            failed |= gone
+            cells = {key: cell for key, cell in cells.items() if key not in failed}
+            swept = _swept_answers(points, cells)
+            write_table(folder, "answers", swept)
+            write_table(folder, "points", points_table(points, replicates, cells, failed))
+            people = next(iter(cells.values())).manifest
+            manifest |= {name: people[name] for name in ("population_fit", "weights", "template")}
+            manifest |= {"tokens": _tokens(cells.values()), "failures": failures(swept)}
+            manifest |= {
+                "state": "incomplete" if failed else "complete",
+                "seconds": round(time.monotonic() - started, 3),
+                "versions": versions(),
+            }
             write_manifest(folder, manifest)
+            write_methods(folder, manifest)
+
+
+def _start_cells(
+    points: Sequence[Point],
+    replicates: int,
+    folder: Path,
+    engines: Mapping[str, Engine],
+    respondent: type[Respondent],
+    shared: Shared,
+) -> tuple[dict[tuple[int, int], Cell], dict[tuple[int, int], PopsimError]]:
+    """Make the model of every point and replicate; gives those that could be made, and why the others could not.
+
+    Raises:
+        PopsimError: None could be made.
+    """
+    cells: dict[tuple[int, int], Cell] = {}
+    failed: dict[tuple[int, int], PopsimError] = {}
+    for point, number in itertools.product(points, range(replicates)):
+        scenario, engine = point.scenario.replicate(number), engines[_engine_key(point.scenario)]
+        where = folder / f"point{point.number:03d}-replicate{number}"
+        try:
+            cells[point.number, number] = start(scenario, where, engine, respondent, shared, number)
+        except PopsimError as problem:
+            failed[point.number, number] = problem
+    if not cells:
+        raise next(iter(failed.values()))
+    return cells, failed
 
 
 def default_folder(scenario: Scenario, identity: object) -> Path:
@@ -184,34 +220,53 @@ def _engine_key(scenario: Scenario) -> str:
 
 
 def _field_by_engine(
-    cells: Sequence[Cell],
+    cells: Mapping[tuple[int, int], Cell],
     engines: Mapping[str, Engine],
     asking: Callable[[Engine], AbstractContextManager[Engine]],
     progress: ProgressCallback | None,
-) -> dict[str, dict[str, int | None]]:
-    """Field the cells of one engine after the other; gives the counts by engine."""
-    counts = {}
+) -> tuple[dict[str, dict[str, int | None]], dict[tuple[int, int], PopsimError]]:
+    """Field the cells of one engine after the other; where one breaks down the others still have their turn.
+
+    Returns:
+        The counts by engine, and why cells failed.
+
+    Raises:
+        EngineError: Every engine broke down; the same sweep goes on from here.
+    """
+    counts: dict[str, dict[str, int | None]] = {}
+    failed: dict[tuple[int, int], PopsimError] = {}
     for key, engine in engines.items():
-        mine = [cell for cell in cells if _engine_key(cell.model.scenario) == key]
+        mine = {where: cell for where, cell in cells.items() if _engine_key(cell.model.scenario) == key}
         with asking(engine) as asked:
-            _field(mine, asked, progress)
-            prompts = sum(cell.manifest["counts"]["prompts"] for cell in mine)
-            counts[engine.fingerprint] = {"prompts": prompts, **_engine_counts(asked)}
-    return counts
+            try:
+                calls = _field(list(mine.values()), asked, progress)
+            except EngineError as problem:
+                failed |= dict.fromkeys(mine, problem)
+                continue
+            prompts = sum(cell.manifest["counts"]["prompts"] for cell in mine.values())
+            counts[engine.fingerprint] = {"prompts": prompts, **_engine_counts(asked), "engine_calls": calls}
+    if len(failed) == len(cells):
+        raise next(iter(failed.values()))
+    return counts, failed
 
 
-def _field(cells: Sequence[Cell], engine: Engine, progress: ProgressCallback | None) -> None:
-    """Advance all cells wave by wave; whatever they ask in the same round goes to the engine together."""
-    started = time.monotonic()
+def _field(cells: Sequence[Cell], engine: Engine, progress: ProgressCallback | None) -> int:
+    """Advance all cells wave by wave; whatever they ask in the same round goes to the engine together.
+
+    Returns:
+        How often the engine was called: once a wave, and once more for every further attempt at unreadable replies.
+    """
+    started, calls = time.monotonic(), 0
     active = list(cells)
     while active:
-        ask([cell.round for cell in active], engine, [cell.take for cell in active], progress)
+        calls += ask([cell.round for cell in active], engine, [cell.take for cell in active], progress)
         still = [cell for cell in active if cell.next_round()]
         for cell in active:
             if cell not in still:
                 counts = _engine_counts(engine) if len(cells) == 1 else {}
                 cell.finish(counts, _closing(cell, engine, time.monotonic() - started))
         active = still
+    return calls
 
 
 def _closing(cell: Cell, engine: Engine, seconds: float) -> dict[str, Any]:
@@ -259,6 +314,12 @@ def _swept_answers(points: Sequence[Point], cells: Mapping[tuple[int, int], Cell
         values = {path: str(v) if isinstance(v, dict | list) else v for path, v in points[number].values.items()}
         parts.append(load_run(cell.folder).answers.assign(**values))
     return pd.concat(parts)
+
+
+def _tokens(cells: Iterable[Cell]) -> dict[str, int]:
+    """Add up the tokens of all cells."""
+    names = ("prompt_tokens", "completion_tokens")
+    return {name: sum(cell.manifest["counts"][name] for cell in cells) for name in names}
 
 
 def _checked(done: Run, scenario: Scenario) -> Run:

@@ -1,7 +1,7 @@
 """The tables of a Run folder, each made by column from settled prompts or from a model."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from popsim.model import PopulationModel, Round, seen_posts, treated
 from popsim.network import NEVER
-from popsim.scenario import Scenario
+from popsim.scenario import Point, Scenario
 from popsim.study.ask import LEGAL, Asked
 from popsim.survey import QUANTILES, STATUSES, Questionnaire, Status, moments, quantiles
 
@@ -217,6 +217,26 @@ def failures(answers: pd.DataFrame) -> dict[str, Any]:
         "share": len(failed) / total if total else 0.0,
         "by_status": by_status,
     }
+
+
+def points_table(
+    points: Sequence[Point],
+    replicates: int,
+    complete: Container[tuple[int, int]],
+    failed: Mapping[tuple[int, int], Exception],
+) -> pd.DataFrame:
+    """Make the points of a sweep: a row per point and replicate, with what was scanned and what came of it."""
+    return pd.DataFrame(
+        {
+            "point": point.number,
+            "replicate": replicate,
+            **{path: str(v) if isinstance(v, dict | list) else v for path, v in point.values.items()},
+            "state": "complete" if (point.number, replicate) in complete else "failed",
+            "error": str(failed.get((point.number, replicate), "")),
+        }
+        for point in points
+        for replicate in range(replicates)
+    )
 
 
 def summary(answers: pd.DataFrame, people: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:

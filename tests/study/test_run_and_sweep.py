@@ -245,7 +245,14 @@ def test_a_sweep_shares_people_asks_each_distinct_prompt_once_and_says_so(study_
     manifest = json.loads(Path("sweep/manifest.json").read_text())
     counts = manifest["counts"]["seeded/1"]
     # The number of attempts changes no prompt, so half of the prompts are asked once for two points.
-    assert counts == {"prompts": 240, "asked": 120, "from_journal": 0, "from_cache": 0, "distinct": 120}
+    assert counts == {
+        "prompts": 240,
+        "asked": 120,
+        "from_journal": 0,
+        "from_cache": 0,
+        "distinct": 120,
+        "engine_calls": 2,
+    }
     folders = [Path(f"sweep/point{k:03d}-replicate0") for k in range(4)]
     assert len({(folder / "people.parquet").stat().st_ino for folder in folders}) == 2
 

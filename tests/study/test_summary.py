@@ -16,7 +16,7 @@ def test_means_sds_and_shares_of_a_summary_are_weighted():
     answers = pd.DataFrame(
         {
             "person": [0, 1, 2],
-            "arm": list(scenario.arms)[0],
+            "arm": next(iter(scenario.arms)),
             "wave": 0,
             "question": choice.name,
             "value": [0.0, 1.0, 1.0],

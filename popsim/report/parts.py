@@ -1,0 +1,302 @@
+"""The parts of the page: what stands in each, as plain text and tables; nothing here is HTML."""
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from popsim.report import surface
+from popsim.report.material import LEGAL, Material, label
+from popsim.report.methods import facts, methods
+from popsim.report.summaries import means, status_counts
+from popsim.survey.questions import option_labels
+
+_QUOTES = 3
+_INTERVAL = "95 % interval"
+_VERDICTS = ((2.0, "near", "● within 2"), (3.0, "apart", "▲ 2 to 3"), (float("inf"), "far", "■ more than 3"))
+_HOW_TO_READ = "Bars show how the answers are distributed, the dot below the mean with its interval."
+_INTERVALS = (
+    "Intervals are 95 % intervals over simulated respondents (Student's t for means, Wilson's for shares; a "
+    "person's draws are averaged first). They say how far another draw of as many respondents would come out, with "
+    "this engine and these words; they say nothing about how far real people are from these answers."
+)
+_READ_OUT = (
+    "Answers were measured in the model's probabilities: each is the mean of a whole distribution, so they spread less "
+    "than answers would. The bars add up the distributions themselves."
+)
+_MARKS = "Bars: simulated changes. Dot: their mean with its 95 % interval. Diamond: the published human mean, likewise."
+_GAPS = "The last column counts the gap in standard errors of both figures together: ● within 2, ▲ 2 to 3, ■ more."
+_CONTRASTS = (
+    "Contrasts are taken within a replicate, whose points share people and random draws, and averaged over replicates; "
+    "n counts replicates, intervals are Student's t at 95 %."
+)
+_HEADS = {
+    "human_se": "human SE", "simulated_se": "simulated SE", "z": "gap in SEs", "sd": "SD",
+    "sampling_error": "sampling error of the source",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, with the class that colours it."""
+
+    cells: Sequence[str]
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, every cell already text; a class for each column, ``number`` where it goes to the right."""
+
+    heads: Sequence[str]
+    classes: Sequence[str]
+    rows: Sequence[Row]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Something long that is opened by a click."""
+
+    title: str
+    note: str = ""
+    text: str = ""
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Words that a respondent gave."""
+
+    text: str
+    who: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the page; its pictures are those whose section is its id."""
+
+    id: str
+    title: str
+    lines: Sequence[str] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    tables: Sequence[Table] = ()
+    quotes: Sequence[Quote] = ()
+    folded: Sequence[Folded] = field(default_factory=tuple)
+
+
+def number(value: Any) -> str:
+    """Write a value for a reader: three decimals at most, thousands apart, a real minus sign.
+
+    Example:
+        >>> [number(x) for x in (1234.5, -0.25, 12, "a", None)]
+        ['1,234.5', '−0.25', '12', 'a', '']
+    """
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, bool) or not hasattr(value, "__round__"):
+        return str(value)
+    said = f"{float(value):,.3f}".rstrip("0").rstrip(".")
+    return "0" if said == "-0" else said.replace("-", "−")
+
+
+def tabulate(frame: pd.DataFrame, caption: str = "", marks: Sequence[str] = ()) -> Table:
+    """Turn a frame into a table; ``low`` and ``high`` become one column."""
+    shown = frame
+    if {"low", "high"} <= set(frame.columns):
+        shown = (
+            frame.assign(low=_interval(frame["low"], frame["high"]))
+            .drop(columns="high")
+            .rename(columns={"low": _INTERVAL})
+        )
+    numeric = [bool(pd.api.types.is_numeric_dtype(shown[name])) for name in shown]
+    classes = ["number" if is_number else "" for is_number in numeric]
+    classes = ["number interval" if name == _INTERVAL else one for name, one in zip(shown, classes, strict=True)]
+    heads = [_HEADS.get(str(name), str(name).replace("_", " ")) for name in shown]
+    columns = [
+        _aligned(shown[name]) if is_number else shown[name].map(number)
+        for name, is_number in zip(shown, numeric, strict=True)
+    ]
+    rows = [Row(list(cells), marks[k] if marks else "") for k, cells in enumerate(zip(*columns, strict=True))]
+    return Table(heads, classes, rows, caption)
+
+
+def _aligned(column: pd.Series) -> list[str]:
+    """Write a column of numbers with as many decimals as the one that needs most, three at the most."""
+    said = [number(value) for value in column]
+    places = max((len(one.partition(".")[2]) for one in said), default=0)
+    return [
+        f"{float(value):,.{places}f}".replace("-", "−") if one else "" for value, one in zip(column, said, strict=True)
+    ]
+
+
+def _interval(low: pd.Series, high: pd.Series) -> list[str]:
+    """Put the two ends of each interval into one cell."""
+    both = _aligned(pd.concat([low, high], ignore_index=True))
+    return [f"{a} to {b}" if a else "" for a, b in zip(both[: len(low)], both[len(low) :], strict=True)]
+
+
+def parts(material: Material, pictured: Container[str]) -> list[Part]:
+    """Give the parts that have something to show, in the order of the page."""
+    made = [
+        _asked(material),
+        *([_sweep(material)] if material.paths else [_answers(material), _human(material)]),
+        _failures(material),
+        Part("waves", "Waves"),
+        Part("news", "News"),
+        Part("revision", "Revision by confidence"),
+        _cost(material),
+        _methods(material),
+    ]
+    return [p for p in made if p.id in pictured or p.facts or p.tables or p.quotes or p.folded]
+
+
+def _asked(material: Material) -> Part:
+    """Describe the study: its settings, its questions, its people, one whole prompt."""
+    scenario = material.scenario
+    folded = [Folded(f"What was asked in arm “{arm}”", text=_form(scenario.shown(arm))) for arm in scenario.arms]
+    if shown := material.prompt:
+        title = f"The whole prompt of one person (person {shown.person}, arm “{shown.arm}”, wave {shown.wave})"
+        folded.append(Folded(title, shown.remark, shown.text))
+        folded += [Folded("What this person replied", text=shown.reply)] if shown.reply else []
+    if len(material.margins):
+        folded.append(_fit(material.margins))
+    return Part("asked", "What was asked", facts=facts(material.manifest), folded=folded)
+
+
+def _form(questionnaire: Any) -> str:
+    """Write a questionnaire down as respondents read it."""
+    lines = [questionnaire.introduction]
+    for vignette in questionnaire.vignettes:
+        lines += [vignette.title, vignette.introduction]
+        for page in vignette.pages:
+            lines += [page.title, page.text]
+            for question in page.questions:
+                given = "".join(f"\n    – {option}" for option in option_labels(question))
+                lines.append(f"[{question.name}] {question.text}{given}")
+    return "\n\n".join(line.strip() for line in lines if line.strip())
+
+
+def _fit(margins: pd.DataFrame) -> Folded:
+    """Show the worst cell of each margin of the population."""
+    worst = margins.loc[margins.groupby("margin", sort=False)["error"].apply(lambda e: e.abs().idxmax())]
+    percent = {name: (100 * worst[name]).round(2) for name in ("target", "achieved", "error", "sampling_error")}
+    shown = worst[["margin", "cell", "unit"]].assign(**percent, source=worst["source"])
+    note = "The worst cell of each margin, in percent of the people; what is off comes from drawing few people."
+    return Folded("How well the people meet their population", note, table=tabulate(shown))
+
+
+def _answers(material: Material) -> Part:
+    answers = material.table("answers")
+    if answers.empty:
+        return Part("answers", "Answers")
+    found = material.in_order(means(answers, material.numeric))
+    found = found.assign(question=[label(material.questions[name]) for name in found["question"]])
+    if found["wave"].nunique() < 2:
+        found = found.drop(columns="wave")
+    lines = [_HOW_TO_READ, _INTERVALS]
+    if material.scenario.readout.kind != "generate":
+        lines.append(_READ_OUT)
+    tables = [tabulate(found, "Means by arm")] if len(found) else []
+    return Part("answers", "Answers", lines, tables=tables, quotes=_quotes(material))
+
+
+def _quotes(material: Material) -> list[Quote]:
+    """Take the first readable texts of each arm at the last wave: not chosen for what they say."""
+    answers = material.table("answers")
+    last = answers[answers["status"].eq("ok") & answers["wave"].eq(answers["wave"].max())]
+    return [
+        Quote(str(row.label), f"person {row.person}, arm {row.arm}, on: {label(question)}")
+        for name, question in material.questions.items()
+        if question.kind == "text"
+        for row in last[last["question"].eq(name)].groupby("arm", observed=True, sort=False).head(_QUOTES).itertuples()
+    ]
+
+
+def _human(material: Material) -> Part:
+    """Set figures beside the human ones, whatever columns the comparison has."""
+    comparison, title = material.comparison, "Beside human answers"
+    if material.changes.empty and comparison.empty:
+        return Part("human", title)
+    vignettes = material.scenario.questionnaire.vignettes
+    lines = [f"{v.title or v.name}: {v.reference.source}" for v in vignettes if v.reference]
+    if len(material.changes):
+        lines.append(_MARKS)
+    if comparison.empty:
+        return Part("human", title, lines)
+    shown = comparison.drop(columns=[c for c in ("vignette",) if c in comparison and comparison[c].nunique() == 1])
+    marks: list[str] = []
+    if "z" in shown:
+        verdicts = [_verdict(z) for z in shown["z"]]
+        marks = [mark for mark, _ in verdicts]
+        shown = shown.assign(**{"apart by": [said for _, said in verdicts]})
+        lines.append(_GAPS)
+    return Part("human", title, lines, tables=[tabulate(shown, "Simulated beside published human figures", marks)])
+
+
+def _verdict(z: float) -> tuple[str, str]:
+    """Give the class and the words for a gap of so many standard errors; none where it is not known."""
+    return next(((mark, said) for end, mark, said in _VERDICTS if abs(z) <= end), ("", ""))
+
+
+def _failures(material: Material) -> Part:
+    """Count statuses by arm, and what became of first attempts."""
+    answers, replies = material.table("answers"), material.table("replies")
+    if answers.empty:
+        return Part("failures", "What could not be read")
+    counts = status_counts(answers).astype({"status": str, "arm": str})
+    wide = counts.pivot(index="status", columns="arm", values="count").fillna(0).astype(int).reset_index()
+    failed = counts.loc[~counts["status"].isin(LEGAL), "count"].sum()
+    share = f"{failed / len(answers):.2%}"
+    lines = [f"{failed:,} of {len(answers):,} answers failed ({share}). None was clamped, filled in or dropped."]
+    tables, folded = [tabulate(wide, "Answers by status and arm")], []
+    if len(replies):
+        lines.append(f"{(replies['attempt'] > 0).sum():,} of {len(replies):,} prompts were asked more than once.")
+        first = replies["first_status"].astype(str).value_counts().rename_axis("status of the first attempt")
+        tables.append(tabulate(first.rename("prompts").reset_index()))
+        bad = replies[~replies["status"].isin(LEGAL)].head(_QUOTES)
+        text = "\n\n".join(f"— person {r.person}, wave {r.wave}, {r.status}:\n{_given(r)}" for r in bad.itertuples())
+        folded = [Folded("The first replies that could not be read", text=text)] if len(bad) else []
+    return Part("failures", "What could not be read", lines, tables=tables, folded=folded)
+
+
+def _given(reply: Any) -> str:
+    return str(reply.text if isinstance(reply.text, str) and reply.text else reply.error)
+
+
+def _sweep(material: Material) -> Part:
+    """Show contrasts between the ends of each swept path, and interactions."""
+    answers, labels = material.responses
+    if answers.empty:
+        return Part("sweep", "Dose and response")
+    cells = surface.cells(answers, material.paths)
+    compare = surface.contrasts if surface.is_grid(cells, material.paths) else surface.from_first
+    found = compare(cells, material.paths)
+    found = found.assign(question=[labels[str(name)] for name in found["question"]])
+    if found["arm"].nunique() < 2:
+        found = found.drop(columns="arm")
+    return Part("sweep", "Dose and response", [_CONTRASTS], tables=[tabulate(found, "Contrasts")])
+
+
+def _cost(material: Material) -> Part:
+    """Say what it took."""
+    manifest = material.manifest
+    counts = manifest.get("counts", {})
+    by_engine = {"": counts} if "prompts" in counts else counts
+    rows = [
+        (name.replace("_", " ") + (f" ({engine})" if len(by_engine) > 1 else ""), number(value))
+        for engine, found in by_engine.items()
+        for name, value in found.items()
+        if value is not None
+    ]
+    rows += [(name.replace("_", " "), number(value)) for name, value in manifest.get("tokens", {}).items()]
+    if seconds := manifest.get("seconds"):
+        prompts = sum(found.get("prompts") or 0 for found in by_engine.values())
+        rows += [("seconds", number(seconds)), ("prompts a second", number(round(prompts / seconds, 1)))]
+    return Part("cost", "Cost", facts=rows)
+
+
+def _methods(material: Material) -> Part:
+    note = "Filled from manifest.json; a complete folder holds it too, with what was tried beside it."
+    return Part("methods", "Methods", folded=[Folded("methods.md", note, methods(material.manifest))])

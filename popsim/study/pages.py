@@ -1,0 +1,241 @@
+"""Reports: what a Run folder or a sweep folder holds, finished or not, gathered for `popsim.report`."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from popsim.errors import PopsimError
+from popsim.evaluate import changes_by_person
+from popsim.files import write_whole
+from popsim.model import PopulationModel, Respondent, Round
+from popsim.population import margin_report
+from popsim.report.material import Material, Shown
+from popsim.scenario import Scenario
+from popsim.study.comparing import compare
+from popsim.study.folder import Run, load_run
+
+PAGE = "report.html"
+_TABLES = ("answers", "replies", "people", "assignment", "heard", "states", "distributions", "readouts")
+_EXPECTED = _TABLES[:-1]
+_OWN = f"{Respondent.__module__}:{Respondent.__qualname__}"
+
+
+def report(folder: str | Path, figures: str | Path | None = None) -> Path:
+    """Write the page of a run or a sweep into its folder; one that is not finished is shown as far as it is.
+
+    Args:
+        folder: A Run folder or a sweep folder.
+        figures: Where every picture is drawn as SVG, PNG and PDF too; nowhere unless given.
+
+    Returns:
+        The page.
+
+    Raises:
+        RunError: It is no such folder.
+    """
+    from popsim.report.figures import save_figures
+    from popsim.report.page import page
+
+    material = gather(load_run(folder))
+    to = Path(folder) / PAGE
+    html = page(material)
+    write_whole(to, lambda path: path.write_text(html, encoding="utf-8"))
+    if figures is not None:
+        save_figures(material, Path(figures))
+    return to
+
+
+def gather(run: Run) -> Material:
+    """Collect what a page shows of a Run folder, or of a sweep folder."""
+    if "points" in run.manifest["identity"]:
+        return _gather_sweep(run)
+    tables = {name: table for name in _TABLES if (table := _read(run.path, name)) is not None}
+    scenario = run.scenario
+    people = tables.get("people", pd.DataFrame())
+    return Material(
+        manifest=run.manifest,
+        scenario=scenario,
+        tables=tables,
+        changes=_changes(scenario, tables),
+        comparison=_comparison(run),
+        margins=margin_report(scenario.population, people) if len(people) else people,
+        prompt=_shown(run, tables) if {"people", "assignment"} <= set(tables) else None,
+        missing=_missing(run, tables),
+    )
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame | None:
+    path = folder / f"{name}.parquet"
+    return pd.read_parquet(path) if path.is_file() else None
+
+
+def _missing(run: Run, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Say what a folder that is not complete lacks."""
+    if run.manifest["state"] == "complete":
+        return []
+    said = [
+        f"This run is {run.manifest['state']}, not complete: the same popsim run command goes on from where it stopped."
+    ]
+    waves, done = len(run.scenario.waves), tables["states"]["wave"].nunique() if "states" in tables else 0
+    if done < waves:
+        said.append(
+            f"Of {waves} wave{'s' * (waves > 1)} {done} {'are' if done != 1 else 'is'} answered and in the tables."
+        )
+    if absent := [f"{name}.parquet" for name in _EXPECTED if name not in tables]:
+        said.append(f"Not written yet: {', '.join(absent)}.")
+    return said
+
+
+def _changes(scenario: Scenario, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Take the changes that the questionnaire carries human moments of; measured ones with their probabilities."""
+    answers, measured = tables.get("answers", pd.DataFrame()), tables.get("distributions", pd.DataFrame())
+    parts = []
+    for vignette in scenario.questionnaire.vignettes if len(answers) else ():
+        for outcome, change in (vignette.reference.changes if vignette.reference else {}).items():
+            if scenario.readout.kind == "generate":
+                found = changes_by_person(answers, change).reset_index().rename(columns={"change": "value"})
+                found = found.assign(weight=1.0)
+            else:
+                found = measured[measured["vignette"].eq(vignette.name) & measured["question"].eq(outcome)]
+                found = found.merge(tables["assignment"], on="person").assign(weight=lambda f: f["probability"])
+            parts.append(found.assign(vignette=vignette.name, outcome=outcome))
+    columns = ["vignette", "outcome", "replicate", "arm", "wave", "person", "value", "weight"]
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+_COMPARED = [
+    "vignette",
+    "outcome",
+    "arm",
+    "statistic",
+    "human",
+    "human_se",
+    "simulated",
+    "low",
+    "high",
+    "gap",
+    "verdict",
+]
+
+
+def _comparison(run: Run) -> pd.DataFrame:
+    """Set a complete run beside the human figures that its scenario names, where it names any."""
+    if not run.scenario.targets or run.manifest["state"] != "complete":
+        return pd.DataFrame()
+    try:
+        found = compare(run).targets
+    except PopsimError:
+        return pd.DataFrame()
+    named = found.assign(
+        arm=found["arm"].astype("str").replace({"pooled_reversed": "pooled", "contrast": "both"}),
+        statistic=(found["statistic"].astype("str") + " " + found["of"].astype("str"))
+        .str.replace("_", " ")
+        .str.strip(),
+    )
+    shown = [name for name in _COMPARED if named[name].notna().any() and named[name].ne("").any()]
+    return named[[*shown, "n", "z"]]
+
+
+def _shown(run: Run, tables: dict[str, pd.DataFrame]) -> Shown:
+    """Render the prompt of one person again: at the last wave, of the first who had heard most."""
+    scenario, heard = run.scenario, tables.get("heard")
+    people = tables["people"].set_index("person").rename_axis(None)
+    model = PopulationModel(scenario, people=people, graph=run.follows)
+    wave = len(scenario.waves) - 1
+    row = 0
+    if heard is not None and len(heard):
+        items = [item.name for item in scenario.news]
+        past = heard[heard["step"] <= scenario.waves[wave]]
+        places = past["item"].astype(str).map(items.index)
+        model.state.heard_at[:] = -1
+        model.state.heard_at[past["person"], places] = past["step"]
+        row = int(np.bincount(past["person"]).argmax())
+    text = "\n".join(f"{said}" for _, said in Round(model, wave).prompt(row * scenario.draws).messages)
+    arm = str(tables["assignment"]["arm"].iloc[row])
+    replies = tables.get("replies", pd.DataFrame(columns=["person", "wave"]))
+    mine = replies[replies["person"].eq(row) & replies["wave"].eq(wave)]
+    reply = str(mine["text"].iloc[0] or "") if len(mine) else ""
+    return Shown(text, row, arm, wave, _remark(run, mine, text), reply)
+
+
+def _remark(run: Run, mine: pd.DataFrame, text: str) -> str:
+    """Say how the prompt shown relates to the one that was sent."""
+    if run.manifest["engine"]["reads"] == "facts":
+        return "This engine read the facts behind this prompt, not its words; a language model would have been sent it."
+    if mine.empty:
+        return "Rendered from the folder's tables; its reply is not in them yet."
+    sha = hashlib.sha256(f"user: {text}".encode("utf-8", "surrogatepass")).hexdigest()
+    if mine["prompt_sha"].iloc[0] == sha:
+        return "This is the text that was sent, to the letter: its SHA-256 is the one in replies.parquet."
+    own = run.manifest["identity"]["respondent"]
+    why = f"respondents were of the class {own}" if own != _OWN else "another version of popsim may word it otherwise"
+    return f"Not to the letter what was sent: {why}."
+
+
+def _gather_sweep(run: Run) -> Material:
+    """Collect a sweep: all answers with a column per swept path, and the points that are missing."""
+    points = run.manifest["identity"]["points"]
+    paths = list(points[0]["values"])
+    answers = _read(run.path, "answers")
+    cells = list(_cells(run.path, points, int(run.manifest["identity"]["replicates"])))
+    if answers is None:
+        parts = [one for *_, one in cells if one is not None]
+        answers = pd.concat(parts) if parts else pd.DataFrame()
+    absent = [f"point {number}, replicate {replicate}" for number, replicate, one in cells if one is None]
+    said = []
+    if run.manifest["state"] != "complete":
+        said.append(
+            f"This sweep is {run.manifest['state']}: the same popsim sweep command goes on from where it stopped."
+        )
+    if absent:
+        listed = ", ".join(absent[:12]) + (f" and {len(absent) - 12} more" if len(absent) > 12 else "")
+        said.append(f"No answers yet from {len(absent)} of {len(cells)} runs: {listed}.")
+    points_done = _read(run.path, "points")
+    if points_done is not None:
+        failed = points_done[points_done["state"].eq("failed")]
+        for error, part in failed.groupby("error", sort=False):
+            which = ", ".join(map(str, dict.fromkeys(part["point"])))
+            said.append(f"Failed: {len(part)} runs, of point {which}: {error}")
+    scenario, first = run.scenario, _first_run(run.path)
+    tables = {"answers": answers} if len(answers) else {}
+    people = None if first is None else _read(first.path, "people")
+    return Material(
+        manifest=run.manifest,
+        scenario=scenario,
+        tables=tables,
+        changes=_swept_changes(scenario, answers, paths),
+        margins=margin_report(scenario.population, people) if people is not None else pd.DataFrame(),
+        prompt=None if first is None else gather(first).prompt,
+        paths=paths,
+        missing=said,
+    )
+
+
+def _first_run(folder: Path) -> Run | None:
+    """Open the first point's first replicate, once it has people."""
+    first = folder / "point000-replicate0"
+    return load_run(first) if (first / "assignment.parquet").is_file() else None
+
+
+def _swept_changes(scenario: Scenario, answers: pd.DataFrame, paths: list[str]) -> pd.DataFrame:
+    """Take the changes at each point, with a column per swept path."""
+    if answers.empty or scenario.readout.kind != "generate":
+        return pd.DataFrame()
+    parts = []
+    for key, part in answers.groupby(paths, sort=False, observed=True):
+        found = _changes(scenario, {"answers": part})
+        values: dict[str, Any] = dict(zip(paths, key, strict=True))
+        parts.append(found.assign(**values))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _cells(folder: Path, points: Sequence[Any], replicates: int) -> Iterator[tuple[int, int, pd.DataFrame | None]]:
+    for number, point in enumerate(points):
+        values = {path: str(v) if isinstance(v, dict | list) else v for path, v in point["values"].items()}
+        for replicate in range(replicates):
+            found = _read(folder / f"point{number:03d}-replicate{replicate}", "answers")
+            yield number, replicate, None if found is None else found.assign(**values)
