@@ -156,7 +156,7 @@ def test_an_unfinished_sweep_names_the_runs_without_answers(swept, tmp_path):
 def test_plot_gives_the_pages_chart_and_a_wrong_name_lists_them(oil):
     assert oil.plot("spread").to_dict()["width"] == 340
     assert oil.plot("spread", 718).to_dict()["width"] == 718
-    with pytest.raises(RunError, match=r"no picture is named 'spreed'; did you mean spread\? There are: .*compare"):
+    with pytest.raises(RunError, match=r"no picture is named 'spreed'; did you mean spread\? There are: .*spread"):
         oil.plot("spreed")
 
 
