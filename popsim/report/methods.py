@@ -57,6 +57,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Parts of a respondent shown", ", ".join(n for n, on in scenario["modules"].items() if on) or "none"),
         ("Network", _settings(scenario["network"])),
         ("News", "\n".join(_news(item) for item in scenario["news"]) or "none"),
+        *_information(scenario),
         ("Waves", f"at step {', '.join(map(str, scenario['waves']))}; draws of each person: {scenario['draws']}"),
         ("Engine", _engine(manifest)),
         ("Quantisation and options", _settings(scenario["engine"]["options"]) or "none named"),
@@ -228,9 +229,38 @@ def _swept(identity: Mapping[str, Any]) -> str:
     return f"{total}\n{listed}"
 
 
+def _information(scenario: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give what else a scenario says about information; empty where it says nothing."""
+    beliefs = (f"{name} in {one['unit']}, moved by rule ({one['source']})" for name, one in scenario["beliefs"].items())
+    posts = scenario["share_opinions"]
+    shared = (
+        f"{posts['share']:.0%} post what they wrote; a follower sees a post with probability {posts['seen']:g}"
+        if posts
+        else ""
+    )
+    return [
+        ("Placebo news", "every item says its placebo text and carries no signal" if scenario["placebo_news"] else ""),
+        ("Beliefs", "; ".join(beliefs)),
+        ("Opinions that travel", shared),
+        ("Memory", "later prompts tell what was answered in the wave before" if scenario["remember"] else ""),
+        ("Instruction on confidence", "" if scenario["prompt"]["weighing"] else "left out of the prompt"),
+    ]
+
+
 def _news(item: Mapping[str, Any]) -> str:
-    how = f"step {item['step']}, reaches {item['reach']:.0%} directly, passed on with probability {item['passed_on']:g}"
-    return f"{item['name']}: “{item['text']}” ({item['source']}; {how})"
+    how = [f"step {item['step']}"]
+    if item["reach"]:
+        whom = "those with the most followers" if item["first"] == "most_followed" else "at random"
+        how.append(f"reaches {item['reach']:.0%} directly, {whom}")
+    if item["assigned"]:
+        how.append(f"shown by experiment to {item['assigned']:.0%}, drawn at random")
+    if item["rule"] == "threshold":
+        how.append("taken up by a threshold")
+    elif item["passed_on"]:
+        how.append(f"passed on with probability {item['passed_on']:g}")
+    signal = item["signal"]
+    text = item["text"].replace("{{value}}", f"{signal['value']:g}") if signal else item["text"]
+    return f"{item['name']}: “{text}” ({item['source']}; {', '.join(how)})"
 
 
 def _settings(values: Mapping[str, Any]) -> str:
