@@ -13,7 +13,7 @@ from popsim.evaluate.rows import HumanRows, human_cells
 from popsim.evaluate.sample import Sample, arm_cell, missing
 from popsim.evaluate.statistics import Values, direction
 from popsim.evaluate.targets import DIRECTIONS, Target, TargetFile
-from popsim.survey import Change, Vignette
+from popsim.survey import Difference, Vignette
 from popsim.survey.questions import option_labels
 
 _FLOOR_DRAWS = 100
@@ -98,8 +98,8 @@ def _vignette(rows: HumanRows, sample: Sample) -> Vignette:
     return sample.vignettes[rows.group, rows.vignette]
 
 
-def _changes(vignette: Vignette) -> dict[str, Change]:
-    return dict(vignette.reference.changes) if vignette.reference else {}
+def _changes(vignette: Vignette) -> dict[str, Difference]:
+    return vignette.changes
 
 
 def _options(vignette: Vignette, outcome: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from popsim.survey.questions import (
     TextQuestion,
     option_labels,
 )
-from popsim.survey.reading import FAILURES, STATUSES, Answer, Distribution, Reading, Status, read_reply
+from popsim.survey.reading import FAILURES, STATUSES, Answer, Distribution, Reading, Status, join_readings, read_reply
 from popsim.survey.readout import (
     ReadoutSettings,
     check_readout,
@@ -67,6 +67,7 @@ __all__ = [
     "draw_orders",
     "fill_answers",
     "in_order",
+    "join_readings",
     "lettered",
     "load_questionnaire",
     "longest_reply",

@@ -1,7 +1,7 @@
 """Branches of a questionnaire: pages that hang on earlier answers, and texts that repeat them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
@@ -43,6 +43,13 @@ class Condition(Frozen):
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError(f"at_least {self.at_least:g} lies above at_most {self.at_most:g}")
         return self
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        said = [f"is {' or '.join(map(repr, self.among))}"] if self.among else []
+        said += [f"is at least {self.at_least:g}"] if self.at_least is not None else []
+        said += [f"is at most {self.at_most:g}"] if self.at_most is not None else []
+        return f"{self.question} {' and '.join(said)}"
 
     def met(self, question: Question, rows: Sequence[Answer]) -> bool:
         """Say whether an answer meets the condition.
@@ -191,7 +198,7 @@ def _check_condition(where: str, condition: Condition, question: Question) -> No
 
 def _refuse_stray(vignette: "Vignette") -> None:
     """Refuse an earlier answer where no page puts one."""
-    put = {"title": True, "text": True, "questions": {"__all__": {"text", "lead"}}}
+    put: Any = {"title": True, "text": True, "questions": {"__all__": {"text", "lead"}}}
     rest = vignette.model_dump(exclude={"reference": True, "references": True, "pages": {"__all__": put}})
     for name in sorted(_answers_in(strings_in(rest))):
         raise ValueError(

@@ -71,9 +71,7 @@ def draw_orders(questionnaire: Questionnaire, seed: int, n: int) -> dict[str, ND
     """
     return {
         question.name: np.argsort(
-            uniform(
-                stream(f"{seed}/options/{question.name}"), np.arange(n)[:, None], np.arange(len(question.options))
-            ),
+            uniform(stream(f"{seed}/options/{question.name}"), np.arange(n)[:, None], np.arange(len(question.options))),
             axis=1,
         )
         for question in questionnaire.questions
