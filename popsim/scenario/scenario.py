@@ -137,9 +137,7 @@ class Scenario(Frozen):
     def _presented(self) -> "Scenario":
         where = branching(self.questionnaire)
         if self.presentation == "one_prompt" and where:
-            raise ValueError(
-                f"presentation: questionnaire {self.questionnaire.name}, {where} needs presentation: pages"
-            )
+            raise ValueError(f"questionnaire {self.questionnaire.name}: {where} needs presentation: pages")
         if self.presentation == "pages" and self.readout.kind != "generate":
             raise ValueError(
                 f"readout: {self.readout.kind}: nobody writes an answer that the next page could go on from; write "
