@@ -42,6 +42,7 @@ class Conversations:
 
     Args:
         model: Whose respondents are asked.
+        layout: Words the turns.
 
     Attributes:
         pages: By version of the questionnaire its pages in order, each with the vignette that it belongs to.
@@ -112,12 +113,11 @@ class Conversations:
 
     def _write(self, version: int, number: int, headed: bool, orders: Orders, said: Said) -> str:
         vignette, page = self.pages[version][number]
-        shown = in_order(cut(self._model.versions[version], vignette, fill_answers(page, dict(said))), orders)
-        bare = {"introduction": ""}
         if headed:
-            alone = shown.vignettes[0].model_copy(update={"title": "", "introduction": ""})
-            shown = shown.model_copy(update={"vignettes": (alone,)})
-        return next_page(self._layout, shown.model_copy(update=bare), reasoning=self._model.scenario.prompt.reasoning)
+            vignette = vignette.model_copy(update={"title": "", "introduction": ""})
+        whole = self._model.versions[version].model_copy(update={"introduction": ""})
+        shown = in_order(cut(whole, vignette, fill_answers(page, dict(said))), orders)
+        return next_page(self._layout, shown, reasoning=self._model.scenario.prompt.reasoning)
 
     def _repeated(self, i: int, name: str) -> str:
         said = repeat(self._questions[name], self._rows[i].get(name, ()), self._layout.form.comma)

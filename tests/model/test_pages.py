@@ -1,8 +1,10 @@
 """Page by page: conversations, branches, earlier answers in texts, orders of options, and the tables of it all."""
 
 import json
+import os
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from popsim.engines import Reply, answer_all, load_engine
 from popsim.errors import PopsimError
 from popsim.model import PopulationModel
 
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "pages"
 LAST = {
     "prices_past": "4.0%",
     "prices_5y": "2.5%",
@@ -322,12 +325,22 @@ def test_vignettes_have_their_heading_on_the_first_page_that_is_shown_alone():
         assert len(turns) == sum(len(one.pages) for one in model.versions[last.version[i]].vignettes)
 
 
-def test_pages_are_worded_in_chinese_too():
-    scenario = popsim.load_scenario("learning_platform_cn", {"size": 2, "presentation": "pages"})
-    rounds = PopulationModel(scenario).unanswered()
-    first = rounds[0][0].messages[0][1]
-    assert "问卷分页进行" in first
-    assert all(prompt.messages[-1][1].startswith("问卷的下一页") for one in rounds[1:] for prompt in one)
+@pytest.mark.parametrize("name", ["household_outlook_pages", "learning_platform_cn"])
+def test_later_turns_read_as_they_did(name):
+    asked = popsim.load_scenario(name).questionnaire.model_dump()
+    pages = asked["vignettes"][0]["pages"]
+    if len(pages) == 1:
+        (page,) = pages
+        pages = [{**(page if i == 0 else {}), "questions": [one]} for i, one in enumerate(page["questions"])]
+        asked["vignettes"][0]["pages"] = pages
+    overrides = {"size": 2, "presentation": "pages", "questionnaire": asked}
+    rounds = PopulationModel(popsim.load_scenario(name, overrides)).unanswered()
+    turns = "\n\n".join(f"[{role}]\n{text}" for role, text in rounds[-1][0].messages[1:]) + "\n"
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("POPSIM_UPDATE_GOLDEN"):
+        path.write_text(turns, encoding="utf-8")
+    assert turns == path.read_text(encoding="utf-8")
+    assert len(rounds) == len(pages) > 2
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("xgrammar")
 
-from tiny import make_tiny_checkpoint  # noqa: E402
+from tiny import make_tiny_checkpoint
 
-import popsim  # noqa: E402
-from popsim.engines import load_engine  # noqa: E402
+import popsim
+from popsim.engines import load_engine
 
 
 def test_a_model_goes_through_branches_readably_and_is_replayed_word_for_word(tmp_path):
