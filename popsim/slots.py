@@ -5,9 +5,10 @@ is data and is never searched for slots again.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
+from typing import Any
 
 _SLOT = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}")
 
@@ -78,3 +79,37 @@ def did_you_mean(word: str, known: Iterable[str], before: str = "", after: str =
     """
     near = get_close_matches(word, list(known), n=1)
     return f"; did you mean {before}{near[0]}{after}?" if near else "."
+
+
+def strings_in(node: Any) -> Iterator[str]:
+    """Walk every string below a node of plain data, keys included.
+
+    Example:
+        >>> list(strings_in({"a": ["b", 1]}))
+        ['a', 'b']
+    """
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from strings_in(key)
+            yield from strings_in(value)
+    elif isinstance(node, list | tuple):
+        for item in node:
+            yield from strings_in(item)
+
+
+def fill_in(node: Any, values: Mapping[str, str]) -> Any:
+    """Fill every string below a node of plain data, keys included; lists become tuples.
+
+    Example:
+        >>> fill_in({"text": ["{{a}}"]}, {"a": "b"})
+        {'text': ('b',)}
+    """
+    if isinstance(node, str):
+        return fill(node, values)
+    if isinstance(node, dict):
+        return {fill_in(key, values): fill_in(value, values) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return tuple(fill_in(item, values) for item in node)
+    return node

@@ -56,6 +56,14 @@ def one_question(**changes):
     return {"name": "s", "topic": "t", "task": "u", "vignettes": [{"name": "v", "pages": [{"questions": [question]}]}]}
 
 
+def branch(condition, last=False):
+    """A page that hangs on the question of the one behind it, or of the one before it."""
+    asked = one_question()["vignettes"][0]["pages"][0]
+    hangs = {"show_if": condition, "questions": [asked["questions"][0] | {"name": "r"}]}
+    pages = [asked, hangs] if last else [hangs, asked]
+    return one_question() | {"vignettes": [{"name": "v", "pages": pages}]}
+
+
 BAD = {
     "misspelt key": (lambda: study(sieze=5), r"study.yaml: sieze: unknown key; did you mean size\? Allowed: .*seed"),
     "size of 0": (lambda: study(size=0), r"study.yaml: size: .*greater than 0, not 0"),
@@ -92,6 +100,30 @@ BAD = {
     "misspelt slot in a template": (
         lambda: template("You are {{agee}} years old."),
         r"scenario mine: prompt.template: unknown slot \{\{agee\}\}; did you mean \{\{age\}\}\?",
+    ),
+    "branch in one prompt": (
+        lambda: study(questionnaire="household_outlook", arms={"all": {}}),
+        r"study.yaml: questionnaire household_outlook: vignette outlook, page 1: show_if needs presentation: pages",
+    ),
+    "branch on a later question": (
+        lambda: study(questionnaire=branch({"question": "q", "at_least": 1}), presentation="pages"),
+        r"study.yaml: questionnaire: vignette v, page 0: show_if refers to 'q', which is not asked on an earlier page",
+    ),
+    "branch on an answer that cannot be": (
+        lambda: study(questionnaire=branch({"question": "q", "among": ["much"]}, last=True), presentation="pages"),
+        r"vignette v, page 1: show_if q: 'much' is no answer to it\. Allowed: at_least and at_most",
+    ),
+    "pages read out of probabilities": (
+        lambda: study(presentation="pages", readout="number", prompt={"reasoning": False}),
+        r"readout: number: nobody writes an answer that the next page could go on from",
+    ),
+    "blocks of nothing": (
+        lambda: study(assignment={"by": ["sexx"]}),
+        r"assignment.by: people have no 'sexx'; did you mean sex\?",
+    ),
+    "arms crossed with posts": (
+        lambda: study(assignment="crossed", share_opinions=0.5),
+        r"study.yaml: assignment: crossed: everybody answers once in every arm, so take out share_opinions",
     ),
     "missing template": (
         lambda: study(prompt={"template": "mine.txt"}),
@@ -215,6 +247,25 @@ def test_show_prints_prompts_of_one_arm(call):
     assert out.count("QUESTIONNAIRE") == 2
     assert "Oil price rises" in out
     assert "Oil price falls" not in out
+
+
+def test_show_prints_every_page_and_what_it_hangs_on(call):
+    status, out, _ = call("show", "household_outlook_pages", "--size", 10, "--people", 2)
+    assert status == 0
+    assert out.count("=== person") == out.count("Personal Characteristics:") == 2
+    assert out.count("Next page of the questionnaire:") == 2 * 4
+    assert "--- page 2, shown if finances is 'better' or 'worse' ---" in out
+    assert "“{{answer.finances}}”" in out
+    assert "--- page 3 ---" in out
+
+
+def test_a_dry_run_counts_pages(call):
+    status, out, _ = call(
+        "run", "household_outlook_pages", "--size", 10, "--engine", "nano:x", "--dry-run", "--no-probe"
+    )
+    assert status == 0
+    assert "nano:x: 50 prompts: 10 distinct of 10, and 40 later on, whose text news or earlier replies decide" in out
+    assert "To ask: 50 prompts" in out
 
 
 def test_check_reads_every_kind(call):

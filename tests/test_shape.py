@@ -89,7 +89,7 @@ def test_every_questionnaire_loads(name):
     questionnaire = load_questionnaire(name)
     arms = {arm for vignette in questionnaire.vignettes for arm in vignette.arms} or {"all"}
     for arm in arms:
-        assert "{{" not in set_arm(questionnaire, arm).model_dump_json()
+        assert "{{" not in set_arm(questionnaire, arm).model_dump_json().replace("{{answer.", "")
 
 
 @pytest.mark.parametrize("name", shipped("populations"))

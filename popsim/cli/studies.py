@@ -120,13 +120,21 @@ def show(
     if arm is not None and arm not in loaded.arms:
         allowed = ", ".join(loaded.arms)
         raise ScenarioError(f"--arm {arm}: no arm of {loaded.name}{did_you_mean(arm, loaded.arms)} Allowed: {allowed}")
-    prompts = next(PopulationModel(loaded).waves())
+    model = PopulationModel(loaded)
+    pages = model.unanswered()
+    prompts = pages[0]
     names = list(loaded.arms)
     shown = [i for i in range(len(prompts)) if arm is None or names[prompts.arm[i]] == arm][:people]
     for i in shown:
         out.print(f"=== person {prompts.person[i]}, arm {names[prompts.arm[i]]}, seed {prompts.seed(i)} ===")
         for role, text in prompts[i].messages:
             out.print(f"[{role}]\n{text}\n")
+        for page in pages[1:]:
+            for j in (page.sitting == prompts.sitting[i]).nonzero()[0].tolist():
+                condition = page.condition(j)
+                out.print(f"--- page {page.number + 1}{f', shown if {condition}' if condition else ''} ---")
+                role, text = page[j].messages[-1]
+                out.print(f"[{role}]\n{text}\n")
 
 
 def _overrides(engine: str | None, size: int | None, seed: int | None) -> dict[str, Any]:
@@ -150,7 +158,7 @@ def _print_estimates(points: "Sequence[Point]", replicates: int, probe: bool, ca
     out.print(f"{len(points)} point{'s' * (len(points) > 1)}, {replicates} replicate{'s' * (replicates > 1)}")
     for one in found:
         known = one.prompts - one.unknown
-        later = f", and {one.unknown} in later waves, whose text the news decides" if one.unknown else ""
+        later = f", and {one.unknown} later on, whose text news or earlier replies decide" if one.unknown else ""
         out.print(f"{one.engine}: {one.prompts} prompts: {one.distinct} distinct of {known}{later}")
         out.print(f"  prompt tokens: about {one.prompt_tokens:,} ({one.counted})")
         likely = "" if one.reply_tokens is None else f", about {one.reply_tokens:,} by the probe"

@@ -13,7 +13,7 @@ from popsim.evaluate.rows import HumanRows, human_cells
 from popsim.evaluate.sample import Sample, arm_cell, missing
 from popsim.evaluate.statistics import Values, direction
 from popsim.evaluate.targets import DIRECTIONS, Target, TargetFile
-from popsim.survey import Change, Vignette
+from popsim.survey import Vignette
 from popsim.survey.questions import option_labels
 
 _FLOOR_DRAWS = 100
@@ -39,11 +39,11 @@ def with_rows(file: TargetFile, sample: Sample) -> TargetFile:
     vignette = _vignette(rows, sample)
     added = []
     for (outcome, arm), cell in human_cells(rows, vignette).items():
-        named = _figures(cell, _options(vignette, outcome), outcome in _changes(vignette))
+        named = _figures(cell, _options(vignette, outcome), outcome in vignette.changes)
         found = estimate([figure for _, _, figure in named], np.zeros(cell.people, dtype=np.int64))
         for (statistic, of, _), value, se in zip(named, found.value, found.se, strict=True):
             if se > 0:
-                common = _common(rows, outcome, arm, cell.people, outcome in _changes(vignette))
+                common = _common(rows, outcome, arm, cell.people, outcome in vignette.changes)
                 shown = {"statistic": statistic, "of": of, "value": float(value), "se": float(se)}
                 added.append(Target.model_validate({**common, **shown}))
     return file.model_copy(update={"targets": (*file.targets, *added)})
@@ -66,7 +66,7 @@ def row_distances(sample: Sample, file: TargetFile) -> list[tuple[object, ...]]:
     cells = human_cells(rows, vignette)
     found: list[tuple[object, ...]] = []
     for (outcome, arm), human in cells.items():
-        change = outcome in _changes(vignette)
+        change = outcome in vignette.changes
         target = Target.model_validate(
             {**_common(rows, outcome, arm, max(human.people, 2), change), "statistic": "mean", "value": 0.0, "se": 1.0}
         )
@@ -98,13 +98,9 @@ def _vignette(rows: HumanRows, sample: Sample) -> Vignette:
     return sample.vignettes[rows.group, rows.vignette]
 
 
-def _changes(vignette: Vignette) -> dict[str, Change]:
-    return dict(vignette.reference.changes) if vignette.reference else {}
-
-
 def _options(vignette: Vignette, outcome: str) -> tuple[str, ...]:
     asked = {question.name: question for question in vignette.questions}
-    return option_labels(asked[outcome]) if outcome in asked and outcome not in _changes(vignette) else ()
+    return option_labels(asked[outcome]) if outcome in asked and outcome not in vignette.changes else ()
 
 
 def _common(rows: HumanRows, outcome: str, arm: str, n: int, change: bool) -> dict[str, object]:
@@ -172,7 +168,7 @@ def _measure(rows: HumanRows, outcome: str, options: int) -> Measure:
 
 def _lines(vignette: Vignette, outcome: str, together: Sequence[Weighted]) -> dict[str, Weighted]:
     """Draw the reference lines of an outcome: uniform answers, no change, and humans of all arms together."""
-    changes, options = _changes(vignette), _options(vignette, outcome)
+    changes, options = vignette.changes, _options(vignette, outcome)
     lines: dict[str, Weighted] = {}
     if len(together) > 1:
         values, weights = zip(*together, strict=True)

@@ -11,7 +11,7 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 from popsim.errors import TargetError
 from popsim.evaluate.resampling import Cell, as_numbers, cell_of
 from popsim.files import Frozen
-from popsim.survey import Change, Vignette
+from popsim.survey import Difference, Vignette
 from popsim.survey.questions import Name, Question, Text, option_labels
 
 Code = StrictInt | StrictFloat | str
@@ -121,7 +121,7 @@ def _outcome(
 ) -> "pd.Series[float]":
     """Read one outcome of every row, missing where there is no answer."""
     asked = {question.name: question for question in vignette.questions}
-    change = (vignette.reference.changes if vignette.reference else {}).get(name)
+    change = vignette.changes.get(name)
     questions = _questions(rows, name, where, change, asked)
     read = []
     for column, question in zip(where.columns, questions, strict=False):
@@ -141,7 +141,7 @@ def _outcome(
 
 
 def _questions(
-    rows: HumanRows, name: str, where: OutcomeColumns, change: Change | None, asked: dict[str, Question]
+    rows: HumanRows, name: str, where: OutcomeColumns, change: Difference | None, asked: dict[str, Question]
 ) -> list[Question]:
     if change is not None:
         return [asked[change.shock], asked[change.baseline]]

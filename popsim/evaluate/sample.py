@@ -12,10 +12,10 @@ from popsim.evaluate.resampling import Cell, Figure, Ints, as_numbers, cell_of
 from popsim.evaluate.statistics import Values, direction, joint_direction
 from popsim.evaluate.targets import DIRECTIONS, POOLED, Target
 from popsim.slots import did_you_mean
-from popsim.survey import Change, Vignette
+from popsim.survey import Difference, Vignette
 from popsim.survey.questions import Question, option_labels
 
-Outcome = Change | Question
+Outcome = Difference | Question
 
 _OF_A_PAIR = ("replicate", "unit", "person", "wave", "group", "arm", "draw", "weight")
 _OF_NUMBERS = "mean, sd, trimmed_sd, share of fall, same and rise, joint_share, effect, asymmetry"
@@ -80,7 +80,7 @@ def find_outcome(sample: Sample, target: Target, name: str) -> Outcome:
         TargetError: The vignette has no such outcome, it was asked in another form, or the statistic makes no sense.
     """
     vignette = sample.vignettes[target.group, target.vignette]
-    changes = vignette.reference.changes if vignette.reference else {}
+    changes = vignette.changes
     asked = {question.name: question for question in vignette.questions}
     found = changes.get(name) or asked.get(name)
     if found is None:
@@ -89,7 +89,7 @@ def find_outcome(sample: Sample, target: Target, name: str) -> Outcome:
             f"target {target.label}: the runs have no outcome {name!r}{did_you_mean(name, known)} "
             f"There: {', '.join(known)}"
         )
-    form = "levels" if isinstance(found, Change) else "direct"
+    form = "levels" if isinstance(found, Difference) else "direct"
     if target.form != form:
         raise TargetError(
             f"target {target.label}: its form is {target.form!r} and that of the runs is {form!r}; figures of two "
@@ -105,7 +105,7 @@ def _refuse_nonsense(target: Target, found: Outcome) -> None:
     number = kind in ("change", "number", "scale")
     if target.statistic not in ("share", "joint_share") or target.of in DIRECTIONS or target.statistic == "joint_share":
         good = number
-    elif not isinstance(found, Change) and found.kind == "scale":
+    elif not isinstance(found, Difference) and found.kind == "scale":
         good = target.of in {str(point) for point in range(found.minimum, found.maximum + 1)}
     else:
         good = kind in ("choice", "multiple") and target.of in option_labels(found)
@@ -124,14 +124,14 @@ def outcome_answers(sample: Sample, target: Target, name: str) -> pd.DataFrame:
         found = find_outcome(sample, target, name)
         answers = sample.answers
         here = answers[answers["vignette"].eq(target.vignette) & answers["group"].eq(target.group)]
-        if isinstance(found, Change):
+        if isinstance(found, Difference):
             sample.cut[key] = changes_by_person(here, found).rename(columns={"change": "value"})
         else:
             sample.cut[key] = here[here["question"].eq(name)]
     return sample.cut[key]
 
 
-def changes_by_person(answers: pd.DataFrame, change: Change) -> pd.DataFrame:
+def changes_by_person(answers: pd.DataFrame, change: Difference) -> pd.DataFrame:
     """Take shock minus baseline for every person, arm, wave and draw with two readable answers.
 
     Args:
@@ -188,7 +188,7 @@ def _marks(sample: Sample, target: Target, here: pd.DataFrame, turn: float) -> V
 
 
 def _kind(found: Outcome) -> str:
-    return "change" if isinstance(found, Change) else found.kind
+    return "change" if isinstance(found, Difference) else found.kind
 
 
 def _cell(frame: pd.DataFrame, values: Values) -> Cell:

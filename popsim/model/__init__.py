@@ -1,6 +1,6 @@
 """The Mesa model of a scenario, its respondents and its rounds of prompts."""
 
-from popsim.model.draw import assign_arms, draw_graph, draw_people
+from popsim.model.draw import assign_arms, assign_in_blocks, draw_graph, draw_people, seat_people
 from popsim.model.information import Posts, State, seen_posts, treated
 from popsim.model.model import PopulationModel, Readings, Respondent
 from popsim.model.round import Round
@@ -13,8 +13,10 @@ __all__ = [
     "Round",
     "State",
     "assign_arms",
+    "assign_in_blocks",
     "draw_graph",
     "draw_people",
+    "seat_people",
     "seen_posts",
     "treated",
 ]

@@ -13,15 +13,16 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from popsim.engines import Prompt, Reply
-from popsim.model.draw import assign_arms, draw_graph, draw_people
+from popsim.model.draw import draw_graph, draw_people, seat_people
 from popsim.model.information import attention, seen_posts, start_state, step_on, write_posts
-from popsim.model.round import Round
+from popsim.model.pages import Conversations, Unanswered
+from popsim.model.round import Round, load_words
 from popsim.network import NEVER, feed, followers
 from popsim.population import Words
 from popsim.prompts import load_layout
 from popsim.scenario import Scenario
 from popsim.slots import fill
-from popsim.survey import Reading, assign_versions, versions
+from popsim.survey import Orders, Reading, assign_versions, draw_orders, versions
 
 Readings = Sequence[Reading]
 
@@ -90,12 +91,13 @@ class PopulationModel(mesa.Model):
         self.reads = reads
         self.people = draw_people(scenario) if people is None else people
         self.graph = draw_graph(scenario, self.people) if graph is None else graph
-        self.arm = assign_arms(scenario)
         self.arms = tuple(scenario.arms)
+        self.seat, self.arm = seat_people(scenario, self.people)
         self.questionnaires = tuple(scenario.shown(arm) for arm in self.arms)
         shown = [versions(questionnaire) for questionnaire in self.questionnaires]
         self.versions = tuple(version for of_arm in shown for version in of_arm)
         self.version = self.arm * len(shown[0]) + assign_versions(scenario.rng("versions"), self.arm, len(shown[0]))
+        self.orders = draw_orders(self.questionnaires[0], scenario.seed, len(self.people))
         self.words = Words(scenario.population, scenario.questionnaire.language, self.people)
         self.items, self._passed_on, self._post = _told(scenario)
         self.state = start_state(scenario, self.people)
@@ -119,18 +121,49 @@ class PopulationModel(mesa.Model):
             self._field_due()
 
     def waves(self) -> Generator[Round, Readings, None]:
-        """Yield each round of prompts; send back what was read from its replies, in the order of the prompts."""
+        """Yield each round of prompts; send back what was read from its replies, in the order of the prompts.
+
+        A wave is one round, or with ``presentation: pages`` one for each page that anybody is shown.
+        """
         for wave, at in enumerate(self.scenario.waves):
             while self.steps < at:
                 self.step()
+            yield from self._field(wave)
+
+    def unanswered(self, wave: int = 0) -> tuple[Round, ...]:
+        """Give the rounds of a wave as if nobody replied and every page were shown, to look at or to count."""
+        if self.scenario.presentation == "one_prompt":
+            return (Round(self, wave),)
+        talks = Unanswered(self, load_words(self))
+        return tuple(Round(self, wave, number, talks) for number in range(max(map(len, talks.pages))))
+
+    def orders_of(self, person: int) -> Orders:
+        """Give the order in which a person is shown the options of each question that shuffles them."""
+        return tuple((name, tuple(order[person].tolist())) for name, order in self.orders.items())
+
+    def _field(self, wave: int) -> Generator[Round, Readings, None]:
+        """Put the questionnaire: in one round, or in one for each page that anybody is shown."""
+        if self.scenario.presentation == "one_prompt":
             self._take((yield Round(self, wave)))
+            return
+        talks = Conversations(self, load_words(self))
+        for number in range(max(map(len, talks.pages))):
+            asked = Round(self, wave, number, talks)
+            if len(asked):
+                talks.take(number, asked.sitting, (yield asked))
+        self._take(talks.readings())
 
     def _field_due(self) -> None:
         wave = len(self.readings)
         if self._answer and wave < len(self.scenario.waves) and self.scenario.waves[wave] == self.steps:
-            asked = Round(self, wave)
-            replies = self._answer(asked)
-            self._take([asked.read(i, reply) for i, reply in enumerate(replies)])
+            rounds = self._field(wave)
+            asked: Round | None = next(rounds)
+            while asked is not None:
+                readings = [asked.read(i, reply) for i, reply in enumerate(self._answer(asked))]
+                try:
+                    asked = rounds.send(readings)
+                except StopIteration:
+                    asked = None
 
     def feed_of(self, person: int) -> tuple[dict[str, Any], ...]:
         """List what a person has heard: the newest first, and of these what came over the strongest tie.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import groupby
 
 from popsim.prompts.layout import Form
 from popsim.slots import fill
@@ -38,7 +39,9 @@ def questionnaire_text(questionnaire: Questionnaire, form: Form, *, letters: boo
         blocks += [vignette.title, vignette.introduction]
         for page in vignette.pages:
             blocks.append(_lines(page.title, page.text))
-            blocks += [_asked(question, form, letters) for question in page.questions]
+            for (lead, _), alike in groupby(page.questions, key=lambda one: (one.lead, _offered(one, form, letters))):
+                asked = list(alike)
+                blocks += [_grid(asked, form, letters)] if lead else [_asked(one, form, letters) for one in asked]
     return "\n\n".join(block.strip() for block in blocks if block.strip())
 
 
@@ -70,17 +73,29 @@ def specification(questions: Sequence[Question], form: Form, *, letters: bool = 
 def _asked(question: Question, form: Form, letters: bool) -> str:
     """Write one question with its options and its blank."""
     label = question.label or question.json_key
-    unit = question.unit if isinstance(question, NumberQuestion) else ""
-    blank = fill(form.blank, {"label": label, "unit": unit})
     if isinstance(question, DensityQuestion):
         bins = (fill(form.blank, {"label": f"- {one}", "unit": "%"}) for one in option_labels(question))
         return _lines(question.text, *bins)
+    return _lines(question.text, *_offered(question, form, letters), _blank(question, label, form))
+
+
+def _grid(items: Sequence[Question], form: Form, letters: bool) -> str:
+    """Write questions that share their lead and how they are answered: both once, then the blank of each item."""
+    blanks = (_blank(item, item.text, form) for item in items)
+    return _lines(items[0].lead, *_offered(items[0], form, letters), *blanks)
+
+
+def _offered(question: Question, form: Form, letters: bool) -> list[str]:
+    """List what may be answered, where the form shows it: the points of a scale, or options."""
     if isinstance(question, ScaleQuestion):
-        points = form.comma.join(f"{point} = {words}" for point, words in sorted(question.labels.items()))
-        return _lines(question.text, points, blank)
+        return [form.comma.join(f"{point} = {words}" for point, words in sorted(question.labels.items()))]
     if letters and isinstance(question, ChoiceQuestion):
-        return _lines(question.text, *(f"({letter}) {words}" for letter, words in lettered(question)), blank)
-    return _lines(question.text, *(f"- {option}" for option in option_labels(question)), blank)
+        return [f"({letter}) {words}" for letter, words in lettered(question)]
+    return [f"- {option}" for option in option_labels(question)]
+
+
+def _blank(question: Question, label: str, form: Form) -> str:
+    return fill(form.blank, {"label": label, "unit": question.unit if isinstance(question, NumberQuestion) else ""})
 
 
 def _skeleton(question: Question) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from popsim.errors import ScenarioError
 from popsim.files import Frozen, merge, read_yaml, validate
-from popsim.slots import did_you_mean, slots_of, unknown_slot
+from popsim.slots import did_you_mean, fill, slots_of, unknown_slot
 from popsim.survey.questions import Text
 
 PHRASES = ("role", "instructions")
@@ -75,6 +75,15 @@ class Form(Frozen):
     comma: str
 
 
+class PagesForm(Frozen):
+    """How a questionnaire is put page by page, as a conversation."""
+
+    first: Text
+    """Stands in the place of the questionnaire in the first turn; ``{{questionnaire}}`` is its first page."""
+    next: Text
+    """A later turn, of ``{{page}}``, ``{{specification}}`` and ``{{answer}}``."""
+
+
 class AnswerForm(Frozen):
     """How the reply is to be written."""
 
@@ -106,6 +115,13 @@ class Layout(Frozen):
     """The instructions without a word on how confidence weighs prior expectations against what was heard."""
     form: Form
     answer: AnswerForm
+    pages: PagesForm
+
+    @property
+    def paged(self) -> "Layout":
+        """The same for a conversation, whose first turn shows the first page alone."""
+        kept = {slot: f"{{{{{slot}}}}}" for slot in slots_of(self.text)}
+        return self.model_copy(update={"text": fill(self.text, {**kept, "questionnaire": self.pages.first})})
 
 
 def slot_names(layout: Layout) -> tuple[str, ...]:

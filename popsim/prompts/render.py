@@ -159,6 +159,29 @@ def prepare(
     )
 
 
+def next_page(layout: Layout, page: Questionnaire, *, reasoning: bool = True) -> str:
+    """Write a later turn of a conversation, in which the questionnaire comes page by page.
+
+    Args:
+        layout: Gives the words.
+        page: The questionnaire cut down to the page.
+        reasoning: Whether recall and reasoning are asked for before the answer.
+
+    Example:
+        >>> from popsim.prompts import load_layout
+        >>> from popsim.survey.questionnaire import load_questionnaire, set_arm
+        >>> text = next_page(load_layout(), set_arm(load_questionnaire("oil_price"), "fall"), reasoning=False)
+        >>> text.splitlines()[0]
+        'Next page of the questionnaire:'
+    """
+    parts = {
+        "page": questionnaire_text(page, layout.form),
+        "specification": specification(page.questions, layout.form),
+        "answer": layout.answer.reasoning if reasoning else layout.answer.plain,
+    }
+    return fill(layout.pages.next, parts)
+
+
 def _share(layout: Layout, stance: Stance, shared: Mapping[str, str]) -> tuple[str, ...]:
     """Fill the shared slots of a layout's text; an empty one takes the white space before it along."""
     kept = {slot: f"{{{{{slot}}}}}" for slot in slots_of(layout.text)}

@@ -2,13 +2,7 @@
 
 from popsim.scenario.information import EVERYBODY, BeliefSettings, News, PostSettings, Share, Signal
 from popsim.scenario.scenario import (
-    Arm,
-    EngineSettings,
-    Modules,
     Point,
-    PriorsSettings,
-    PromptSettings,
-    SamplingSettings,
     Scenario,
     load_scenario,
     scenario_hash,
@@ -16,10 +10,20 @@ from popsim.scenario.scenario import (
     sweep_points,
     to_plain,
 )
+from popsim.scenario.settings import (
+    Arm,
+    AssignmentSettings,
+    EngineSettings,
+    Modules,
+    PriorsSettings,
+    PromptSettings,
+    SamplingSettings,
+)
 
 __all__ = [
     "EVERYBODY",
     "Arm",
+    "AssignmentSettings",
     "BeliefSettings",
     "EngineSettings",
     "Modules",

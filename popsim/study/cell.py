@@ -95,8 +95,9 @@ class Cell:
             "answers": answers_table(self.round, settled, self.replicate),
             "distributions": distributions_table(self.round, settled, self.replicate),
             "replies": replies_table(self.round, settled),
-            "states": states_table(self.model, self.round.wave),
         }
+        if self.round.number == 0:
+            new["states"] = states_table(self.model, self.round.wave)
         if self.model.scenario.readout.kind != "generate":
             new["readouts"] = readouts_table(self.round, settled, self.replicate)
         for name, table in new.items():

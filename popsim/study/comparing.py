@@ -19,7 +19,7 @@ FITTED = ("baseline", "nano")
 """Engines that were fitted to published figures."""
 
 _ANSWERING = {"engine", "sampling", "modules", "people", "network", "news", "readout", "draws", "feed_limit"}
-_ANSWERING |= {"placebo_news", "share_opinions", "remember"}
+_ANSWERING |= {"placebo_news", "share_opinions", "remember", "presentation", "assignment"}
 _OF_GROUP = {"population", "priors", "questionnaire", "prompt"}
 _LONGEST = 24
 _PEOPLE = {"population", "people", "priors", "size", "seed"}

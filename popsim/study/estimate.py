@@ -27,10 +27,11 @@ class Estimate:
     Attributes:
         engine: Its spec.
         runs: Points times replicates.
-        prompts: Prompts of all waves.
-        distinct: Different questions among those whose text is known: of all waves where nothing is in the news, else
-            of the first.
-        unknown: Prompts of later waves, whose text the news decides: how many are distinct is not known.
+        prompts: Prompts of all waves; every page of a conversation is one, and counts as shown to all.
+        distinct: Different questions among those whose text is known: first pages, of all waves where nothing is in the
+            news, else of the first.
+        unknown: Prompts of later waves, whose text the news decides, and of later pages, whose text the replies before
+            them decide: how many are distinct is not known. Their tokens are counted without those replies.
         prompt_tokens: Tokens of the distinct prompts and of the unknown ones.
         counted: How tokens were counted.
         most_reply_tokens: Tokens that the replies can have at most.
@@ -118,21 +119,28 @@ class _Count:
         """Count the prompts of all waves of a model; without news its later waves ask in the words of the first."""
         self.runs += 1
         waves = len(model.scenario.waves)
-        self.prompts += waves * len(first)
-        changes = bool(model.items) and waves > 1
+        changes = (bool(model.items) or model.scenario.remember) and waves > 1
+        rounds = model.unanswered()
+        self.prompts += waves * sum(map(len, rounds))
         if model.reads == "facts":
             return
         later = waves - 1 if changes else 0
-        self.unknown += later * len(first)
-        for wave in range(waves - later):
-            for prompt in Round(model, wave) if wave else first:
-                self._look_at(prompt, later)
+        for page, asked in enumerate(rounds):
+            for wave in range(waves - later):
+                shown = first if wave == page == 0 else model.unanswered(wave)[page] if wave else asked
+                for prompt in shown:
+                    self._look_at(prompt, later, known=page == 0)
 
-    def _look_at(self, prompt: Prompt, later: int) -> None:
+    def _look_at(self, prompt: Prompt, later: int, *, known: bool) -> None:
         """Count a prompt unless it has been counted, and those that will stand in its place in later waves."""
-        key = prompt_key(self.fingerprint, prompt)
-        times = later + (key not in self.keys)
-        self.keys.add(key)
+        times = later
+        if known:
+            key = prompt_key(self.fingerprint, prompt)
+            times += key not in self.keys
+            self.keys.add(key)
+        else:
+            times += 1
+        self.unknown += later + (not known)
         self.characters += times * _length(prompt)
         self.most += times * prompt.sampling.max_tokens
         if len(self.some) < _TOKENIZED:

@@ -40,7 +40,12 @@ def _of_run(run: Run) -> Iterator[pd.DataFrame]:
         if not item.assigned or item.signal is None or waves is None:
             continue
         people = run.people
-        shown = run.assignment.set_index("person")[f"shown_{item.name}"].reindex(people["person"]).to_numpy()
+        shown = (
+            run.assignment.drop_duplicates("person")
+            .set_index("person")[f"shown_{item.name}"]
+            .reindex(people["person"])
+            .to_numpy()
+        )
         who = {
             "shown": shown,
             "confidence": people.get("confidence", ""),

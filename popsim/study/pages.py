@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from popsim.engines import Reply
 from popsim.errors import PopsimError
 from popsim.evaluate import changes_by_person
 from popsim.files import write_whole
@@ -141,34 +142,48 @@ def _comparison(run: Run) -> pd.DataFrame:
 
 
 def _shown(run: Run, tables: dict[str, pd.DataFrame]) -> Shown:
-    """Render the prompt of one person again: at the last wave, of the first who had heard most."""
-    scenario, heard = run.scenario, tables.get("heard")
-    people = tables["people"].set_index("person").rename_axis(None)
-    model = PopulationModel(scenario, people=people, graph=run.follows)
-    wave = len(scenario.waves) - 1
-    row = 0
-    if heard is not None and len(heard):
-        items = [item.name for item in scenario.news]
-        past = heard[heard["step"] <= scenario.waves[wave]]
-        places = past["item"].astype(str).map(items.index)
-        model.state.heard_at[:] = -1
-        model.state.heard_at[past["person"], places] = past["step"]
-        row = int(np.bincount(past["person"]).argmax())
-    text = "\n".join(f"{said}" for _, said in Round(model, wave).prompt(row * scenario.draws).messages)
-    arm = str(tables["assignment"]["arm"].iloc[row])
-    replies = tables.get("replies", pd.DataFrame(columns=["person", "wave"]))
-    mine = replies[replies["person"].eq(row) & replies["wave"].eq(wave)]
+    """Render again the last prompt of one person: of the first who had heard most."""
+    heard = tables.get("heard")
+    row = int(np.bincount(heard["person"]).argmax()) if heard is not None and len(heard) else 0
+    replies = tables.get("replies", pd.DataFrame(columns=["person", "wave", "round", "text", "prompt_sha"]))
+    asked, at = _last_asked(run, tables["people"], replies, row)
+    messages = asked.prompt(at).messages
+    text = "\n".join(said for _, said in messages)
+    mine = replies[replies["person"].eq(row) & replies["wave"].eq(asked.wave) & replies["round"].eq(asked.number)]
     reply = str(mine["text"].iloc[0] or "") if len(mine) else ""
-    return Shown(text, row, arm, wave, _remark(run, mine, text), reply)
+    sent = "\n".join(f"{role}: {said}" for role, said in messages)
+    arm = asked.model.arms[int(asked.arm[at])]
+    return Shown(text, row, arm, asked.wave, _remark(run, mine, sent), reply)
 
 
-def _remark(run: Run, mine: pd.DataFrame, text: str) -> str:
+def _last_asked(run: Run, people: pd.DataFrame, replies: pd.DataFrame, row: int) -> tuple[Round, int]:
+    """Go through a run's waves again with its stored replies, to the last prompt that a person was sent."""
+    scenario = run.scenario
+    model = PopulationModel(scenario, people=people.set_index("person").rename_axis(None), graph=run.follows)
+    hangs_on_replies = scenario.remember or scenario.share_opinions or scenario.presentation == "pages"
+    rounds = model.waves()
+    asked = next(rounds)
+    last = asked, int(np.flatnonzero(asked.person == row)[0])
+    while True:
+        mine = np.flatnonzero(asked.person == row)
+        last = (asked, int(mine[0])) if len(mine) else last
+        stored = replies[replies["wave"].eq(asked.wave) & replies["round"].eq(asked.number)]
+        if len(stored) < len(asked):
+            return last
+        texts = stored["text"].fillna("") if hangs_on_replies else ()
+        try:
+            asked = rounds.send([asked.read(i, Reply(text)) for i, text in enumerate(texts)])
+        except StopIteration:
+            return last
+
+
+def _remark(run: Run, mine: pd.DataFrame, sent: str) -> str:
     """Say how the prompt shown relates to the one that was sent."""
     if run.manifest["engine"]["reads"] == "facts":
         return "This engine read the facts behind this prompt, not its words; a language model would have been sent it."
     if mine.empty:
         return "Rendered from the folder's tables; its reply is not in them yet."
-    sha = hashlib.sha256(f"user: {text}".encode("utf-8", "surrogatepass")).hexdigest()
+    sha = hashlib.sha256(sent.encode("utf-8", "surrogatepass")).hexdigest()
     if mine["prompt_sha"].iloc[0] == sha:
         return "This is the text that was sent, to the letter: its SHA-256 is the one in replies.parquet."
     own = run.manifest["identity"]["respondent"]

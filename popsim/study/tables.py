@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from popsim.evaluate.sample import changes_by_person
 from popsim.model import PopulationModel, Round, seen_posts, treated
 from popsim.network import NEVER
 from popsim.scenario import Point, Scenario
 from popsim.study.ask import LEGAL, Asked
-from popsim.survey import QUANTILES, STATUSES, Questionnaire, Status, moments, quantiles
+from popsim.survey import QUANTILES, STATUSES, Question, Questionnaire, Status, moments, quantiles
 
 _MEASURED = (
     ("left_out", np.float64),
@@ -37,6 +38,7 @@ def answers_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd.
     each = {"person": asked.person[where], "draw": asked.draw[where], "arm": asked.arm[where]}
     long = {name: np.repeat(values, counts) for name, values in each.items()}
     question, position, places = _asked_where(asked, settled)
+    position = position + np.repeat(asked.before[where], counts)
     return pd.DataFrame(
         {
             "replicate": replicate,
@@ -145,20 +147,27 @@ def replies_table(asked: Round, settled: Sequence[Asked]) -> pd.DataFrame:
 def assignment_table(model: PopulationModel) -> pd.DataFrame:
     """Make the assignment: a row per respondent with group, arm, and the vignettes that are shown, in their order.
 
-    For every item of news that is shown by experiment ``shown_ITEM`` says to whom.
+    Where arms are crossed there is a row per respondent and arm. For every item of news that is shown by experiment
+    ``shown_ITEM`` says to whom; for every question that shuffles its options ``order_QUESTION`` lists their positions
+    in the order shown.
     """
-    n = len(model.people)
     orders = [" ".join(vignette.name for vignette in version.vignettes) for version in model.versions]
     names = list(dict.fromkeys(orders))
     codes = np.array([names.index(name) for name in orders])
-    shown = {f"shown_{news.name}": treated(model.scenario, news, n) for news in model.scenario.news if news.assigned}
+    people = len(model.people)
+    own = {f"shown_{news.name}": treated(model.scenario, news, people) for news in model.scenario.news if news.assigned}
+    shuffled = {
+        f"order_{name}": np.array([" ".join(map(str, row)) for row in order.tolist()])
+        for name, order in model.orders.items()
+    }
     return pd.DataFrame(
         {
-            "person": np.arange(n),
+            "person": model.seat,
             "group": model.scenario.group,
             "arm": _coded(model.arm, list(model.arms)),
             "vignettes": _coded(codes[model.version], names),
-            **shown,
+            **{name: values[model.seat] for name, values in own.items()},
+            **{name: pd.array(values[model.seat], dtype="str") for name, values in shuffled.items()},
         }
     )
 
@@ -242,6 +251,8 @@ def points_table(
 def summary(answers: pd.DataFrame, people: pd.DataFrame, scenario: Scenario) -> pd.DataFrame:
     """Summarise readable answers by arm and wave: mean, SD and count of numbers, and the share of each option.
 
+    Outcomes that the questionnaire derives have rows like numbers, after the questions of their vignette.
+
     Args:
         answers: The answers table of a run.
         people: Its people; their weights count.
@@ -252,32 +263,43 @@ def summary(answers: pd.DataFrame, people: pd.DataFrame, scenario: Scenario) -> 
     """
     columns = ["arm", "wave", "question", "option", "mean", "sd", "n"]
     ok = answers[answers["status"].eq("ok")]
-    ok = ok.assign(weight=people["weight"].to_numpy(np.float64)[ok["person"]] if "weight" in people else 1.0)
+    weights = people["weight"].to_numpy(np.float64) if "weight" in people else np.ones(len(people))
+    ok = ok.assign(weight=weights[ok["person"]])
     rows: list[dict[str, object]] = []
     for arm, wave in product(scenario.arms, range(len(scenario.waves))):
-        for question in scenario.shown(arm).questions:
-            here = ok[ok["arm"].eq(arm) & ok["wave"].eq(wave) & ok["question"].eq(question.name)]
-            who = {"arm": arm, "wave": wave, "question": question.name}
-            if question.kind in ("number", "scale") and len(here):
-                mean, sd = _weighted_moments(here["value"].to_numpy(np.float64), here["weight"].to_numpy(np.float64))
-                rows.append({**who, "mean": mean, "sd": sd, "n": len(here)})
-            elif question.kind in ("choice", "multiple") and len(here):
-                multiple = question.kind == "multiple"
-                times = len(question.options) if multiple else 1
-                chosen = here[here["value"].ne(0)] if multiple else here
-                shares = chosen.groupby("label", observed=True)["weight"].sum() / here["weight"].sum() * times
-                rows += [
-                    {**who, "option": o, "mean": shares.get(o, 0.0), "n": len(here) // times} for o in question.options
-                ]
+        here = ok[ok["arm"].eq(arm) & ok["wave"].eq(wave)]
+        for vignette in scenario.shown(arm).vignettes:
+            found = [row for question in vignette.questions for row in _summed(here, question)]
+            for name, one in vignette.derived.items():
+                changes = changes_by_person(here, one)
+                found += _numbers(name, changes["change"], weights[changes["person"]])
+            rows += [{"arm": arm, "wave": wave, **row} for row in found]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _weighted_moments(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float]:
+def _summed(answers: pd.DataFrame, question: Question) -> list[dict[str, object]]:
+    here = answers[answers["question"].eq(question.name)]
+    if question.kind in ("number", "scale"):
+        return _numbers(question.name, here["value"], here["weight"])
+    if question.kind not in ("choice", "multiple") or here.empty:
+        return []
+    times = len(question.options) if question.kind == "multiple" else 1
+    chosen = here[here["value"].ne(0)] if question.kind == "multiple" else here
+    shares = chosen.groupby("label", observed=True)["weight"].sum() / here["weight"].sum() * times
+    return [
+        {"question": question.name, "option": one, "mean": shares.get(one, 0.0), "n": len(here) // times}
+        for one in question.options
+    ]
+
+
+def _numbers(name: str, values: pd.Series, weights: "pd.Series | NDArray[np.float64]") -> list[dict[str, object]]:
     """Weighted mean, and SD scaled as with n - 1 where all weights are equal."""
-    mean = float(np.average(values, weights=weights))
-    n = len(values)
-    variance = float(np.average((values - mean) ** 2, weights=weights)) * n / (n - 1) if n > 1 else np.nan
-    return mean, variance**0.5
+    x, w, n = values.to_numpy(np.float64), np.asarray(weights, dtype=np.float64), len(values)
+    if not n:
+        return []
+    mean = float(np.average(x, weights=w))
+    variance = float(np.average((x - mean) ** 2, weights=w)) * n / (n - 1) if n > 1 else np.nan
+    return [{"question": name, "mean": mean, "sd": variance**0.5, "n": n}]
 
 
 def _positions(settled: Sequence[Asked]) -> NDArray[np.intp]:
@@ -290,7 +312,7 @@ def _places(questionnaire: Questionnaire) -> dict[str, str]:
 
 
 def _asked_where(asked: Round, settled: Sequence[Asked]) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, str]]:
-    """Say for each row of answers its question and the question's place in what the respondent was shown.
+    """Say for each row of answers its question and the question's place in what the respondent was shown this time.
 
     Returns:
         Per row the question as a position in the third value, and its place; and question -> vignette of those asked.
@@ -299,9 +321,10 @@ def _asked_where(asked: Round, settled: Sequence[Asked]) -> tuple[NDArray[np.int
     first = {int(number): settled[at] for number, at in zip(*np.unique(version, return_index=True), strict=True)}
     names = {number: [row.question for row in one.reading.answers] for number, one in first.items()}
     used = {name for some in names.values() for name in some}
-    places = {name: v for name, v in _places(asked.model.questionnaires[0]).items() if name in used}
+    pages = asked.model.scenario.presentation == "pages"
+    places = {name: v for name, v in _places(asked.model.questionnaires[0]).items() if pages or name in used}
     code = {name: i for i, name in enumerate(places)}
-    order = {number: list(_places(asked.model.versions[number])) for number in names}
+    order = {number: [question.name for question in asked.questions[number]] for number in names}
     of_version = {
         number: np.array([[code[name], order[number].index(name)] for name in some], dtype=np.int64).reshape(-1, 2)
         for number, some in names.items()

@@ -1,9 +1,11 @@
 """The survey: questions, questionnaires with vignettes and arms, and reading the answers out of a reply."""
 
+from popsim.survey.branches import branching, fill_answers, repeat
 from popsim.survey.distribution import QUANTILES, moments, quantiles, read_readout
 from popsim.survey.grammar import longest_reply, number_texts, reply_grammar, reply_schema
 from popsim.survey.questionnaire import (
     Change,
+    Difference,
     Page,
     Parameter,
     Questionnaire,
@@ -23,7 +25,7 @@ from popsim.survey.questions import (
     TextQuestion,
     option_labels,
 )
-from popsim.survey.reading import FAILURES, STATUSES, Answer, Distribution, Reading, Status, read_reply
+from popsim.survey.reading import FAILURES, STATUSES, Answer, Distribution, Reading, Status, join_readings, read_reply
 from popsim.survey.readout import (
     ReadoutSettings,
     check_readout,
@@ -32,7 +34,7 @@ from popsim.survey.readout import (
     measured_questions,
     spellings,
 )
-from popsim.survey.versions import assign_versions, versions
+from popsim.survey.versions import Orders, assign_versions, draw_orders, in_order, versions
 
 __all__ = [
     "FAILURES",
@@ -43,9 +45,11 @@ __all__ = [
     "Change",
     "ChoiceQuestion",
     "DensityQuestion",
+    "Difference",
     "Distribution",
     "MultipleQuestion",
     "NumberQuestion",
+    "Orders",
     "Page",
     "Parameter",
     "Question",
@@ -58,7 +62,12 @@ __all__ = [
     "Vignette",
     "VignetteReference",
     "assign_versions",
+    "branching",
     "check_readout",
+    "draw_orders",
+    "fill_answers",
+    "in_order",
+    "join_readings",
     "lettered",
     "load_questionnaire",
     "longest_reply",
@@ -70,6 +79,7 @@ __all__ = [
     "quantiles",
     "read_readout",
     "read_reply",
+    "repeat",
     "reply_grammar",
     "reply_schema",
     "set_arm",

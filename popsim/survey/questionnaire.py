@@ -1,7 +1,7 @@
 """Questionnaires: vignettes with parameters, shown page by page, each page with its questions."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,12 +9,13 @@ from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from popsim.errors import SurveyError
 from popsim.files import Frozen, find_file, read_based, validate
-from popsim.slots import did_you_mean, fill, slots_of, unknown_slot
+from popsim.slots import did_you_mean, fill_in, slots_of, strings_in, unknown_slot
+from popsim.survey.branches import ANSWER, Condition, check_branches
 from popsim.survey.lenient import fold_key
-from popsim.survey.questions import Name, Question, Text
+from popsim.survey.questions import Name, NumberQuestion, Question, ScaleQuestion, Text, expand_grids
 
 Parameter = str | StrictInt | StrictFloat
-_KEPT = {"name", "parameters", "arms", "reference", "references"}
+_KEPT = {"name", "parameters", "arms", "derived", "reference", "references"}
 _MOST_VERSIONS = 500
 
 
@@ -37,13 +38,28 @@ class Directions(Frozen):
     rise: float = Field(ge=0)
 
 
-class Change(Frozen):
-    """A change between two questions of a vignette, with what humans answered."""
+class Difference(Frozen):
+    """An outcome derived from two questions of a vignette: ``shock - baseline``, as which a file may write it."""
 
     shock: Name
     """The question under the shock."""
     baseline: Name
     """The same question without it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        shock, minus, baseline = (part.strip() for part in given.partition(" - "))
+        if not minus:
+            raise ValueError(f"{given!r} is no difference; write QUESTION - QUESTION, with a space on both sides of -")
+        return {"shock": shock, "baseline": baseline}
+
+
+class Change(Difference):
+    """A change between two questions of a vignette, with what humans answered."""
+
     arms: dict[str, ArmMoments]
     directions: Directions
     """Pooled over arms, with the ``reversed`` arms multiplied by -1."""
@@ -87,7 +103,23 @@ class Page(Frozen):
 
     title: str = ""
     text: str = ""
+    show_if: tuple[Condition, ...] = ()
+    """Earlier answers, all of which the page hangs on; a single one may stand without a list. Only with the
+    scenario's ``presentation: pages``."""
     questions: tuple[Question, ...] = Field(min_length=1)
+    """A ``kind: grid`` among them is several questions that are answered alike."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_full(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        alone = isinstance(given.get("show_if"), dict)
+        return {
+            **given,
+            **({"show_if": (given["show_if"],)} if alone else {}),
+            **({"questions": expand_grids(given["questions"])} if "questions" in given else {}),
+        }
 
 
 class Vignette(Frozen):
@@ -101,6 +133,9 @@ class Vignette(Frozen):
     arms: dict[str, dict[Name, Parameter]] = {}
     """Values by arm. A vignette without arms reads the same in each."""
     pages: tuple[Page, ...] = Field(min_length=1)
+    derived: dict[Name, Difference] = {}
+    """Outcomes worked out from two answers, beside the changes of a reference, for example ``{change: shock - level}``:
+    rows of the summary, and outcomes that targets may name."""
     reference: VignetteReference | None = None
     """What humans answered."""
     references: dict[Name, VignetteReference] = {}
@@ -112,9 +147,15 @@ class Vignette(Frozen):
         return tuple(question for page in self.pages for question in page.questions)
 
     @property
+    def changes(self) -> dict[str, Difference]:
+        """All outcomes that are a difference of two answers: those with published moments first."""
+        return {**(self.reference.changes if self.reference else {}), **self.derived}
+
+    @property
     def slots(self) -> frozenset[str]:
-        """The slots of all its texts."""
-        return frozenset(slot for text in _strings(self.model_dump(exclude=_KEPT)) for slot in slots_of(text))
+        """The slots of all its texts, but for those of earlier answers."""
+        every = (slot for text in strings_in(self.model_dump(exclude=_KEPT)) for slot in slots_of(text))
+        return frozenset(slot for slot in every if not slot.startswith(ANSWER))
 
     @model_validator(mode="after")
     def _consistent(self) -> "Vignette":
@@ -127,12 +168,26 @@ class Vignette(Frozen):
                     raise ValueError(f"reference names question {name!r}; the questions are {', '.join(names)}")
             if self.arms and not set(change.arms) <= set(self.arms):
                 raise ValueError(f"reference names arms {sorted(change.arms)}; the arms are {', '.join(self.arms)}")
+        self._check_derived()
         known = self.slots | set(self.parameters)
         for arm, values in self.arms.items():
             for key in values:
                 if key not in known:
                     raise ValueError(f"arms.{arm} sets {key}, {_not_used(key, known)}")
         return self
+
+    def _check_derived(self) -> None:
+        numbers = {q.name: q for q in self.questions if isinstance(q, NumberQuestion | ScaleQuestion)}
+        asked = {question.name for question in self.questions}
+        for name, one in self.derived.items():
+            for end in (one.shock, one.baseline):
+                if end not in numbers:
+                    problem = "is no number and no scale" if end in asked else "is no question of this vignette"
+                    raise ValueError(f"derived.{name} names {end!r}, which {problem}. Allowed: {', '.join(numbers)}")
+            if name in asked or any(name in one.changes for one in (self.reference,) if one):
+                raise ValueError(
+                    f"derived.{name}: a question or a change of the reference has this name; choose another"
+                )
 
 
 class Questionnaire(Frozen):
@@ -180,6 +235,7 @@ class Questionnaire(Frozen):
         count = (math.perm if "vignettes" in self.shuffle else math.comb)(len(self.vignettes), shown)
         if count > _MOST_VERSIONS:
             raise ValueError(f"show and shuffle give {count} orders; at most {_MOST_VERSIONS}, so show fewer vignettes")
+        check_branches(self)
         for text in (self.topic, self.task, self.introduction):
             for slot in slots_of(text):
                 raise ValueError(f"slot {{{{{slot}}}}} stands outside the vignettes, where nothing fills it")
@@ -221,20 +277,28 @@ def _included(data: dict[str, Any], path: Path) -> dict[str, Any]:
         part = load_questionnaire(name, path.parent)
         if part.language != data.get("language", "en"):
             raise SurveyError(f"{path}: include.{name}: is in language {part.language!r}; all must be in one")
-        vignettes += [{**_prefixed(vignette), "title": title} for vignette in part.vignettes]
+        names = {question.name: f"{one.name}_{question.name}" for one in part.vignettes for question in one.questions}
+        vignettes += [{**_prefixed(vignette, names), "title": title} for vignette in part.vignettes]
     return {**data, "vignettes": vignettes}
 
 
-def _prefixed(vignette: Vignette) -> dict[str, Any]:
+def _prefixed(vignette: Vignette, names: Mapping[str, str]) -> dict[str, Any]:
     """Give a vignette as plain data in which the names and keys of its questions begin with its own name."""
     plain = vignette.model_dump()
+    slots = {slot: f"{{{{{slot}}}}}" for text in strings_in(plain) for slot in slots_of(text)}
+    slots |= {f"{ANSWER}{name}": f"{{{{{ANSWER}{long}}}}}" for name, long in names.items()}
+    plain["pages"] = fill_in(plain["pages"], slots)
     for page in plain["pages"]:
+        for condition in page["show_if"]:
+            condition["question"] = names[condition["question"]]
         for question in page["questions"]:
             question["key"] = f"{vignette.name.capitalize()}_{question['key'] or question['name']}"
-            question["name"] = f"{vignette.name}_{question['name']}"
+            question["name"] = names[question["name"]]
+    differences = list(plain["derived"].values())
     for reference in (plain["reference"], *plain["references"].values()):
-        for change in reference["changes"].values() if reference else ():
-            change |= {end: f"{vignette.name}_{change[end]}" for end in ("shock", "baseline")}
+        differences += reference["changes"].values() if reference else ()
+    for one in differences:
+        one |= {end: names[one[end]] for end in ("shock", "baseline")}
     return plain
 
 
@@ -265,17 +329,19 @@ def set_arm(questionnaire: Questionnaire, arm: str, parameters: Mapping[str, Par
     for key in given:
         if key not in known:
             raise SurveyError(f"questionnaire {questionnaire.name}, arm {arm} sets {key}, {_not_used(key, known)}")
+    answers = {slot: f"{{{{{slot}}}}}" for slot in (f"{ANSWER}{question.name}" for question in questionnaire.questions)}
     vignettes = []
     for vignette in questionnaire.vignettes:
         if vignette.arms and arm not in vignette.arms:
             raise SurveyError(f"vignette {vignette.name}: no arm {arm!r}; allowed: {', '.join(vignette.arms)}")
         values = {**vignette.parameters, **vignette.arms.get(arm, {}), **given}
         words = {key: f"{value:.15g}" if isinstance(value, float) else str(value) for key, value in values.items()}
-        for text in _strings(vignette.model_dump(exclude=_KEPT)):
+        words |= answers
+        for text in strings_in(vignette.model_dump(exclude=_KEPT)):
             if problem := unknown_slot(text, words):
                 raise SurveyError(f"vignette {vignette.name}, arm {arm}: {problem}")
         plain = vignette.model_dump()
-        filled = {key: value if key in _KEPT else _fill(value, words) for key, value in plain.items()}
+        filled = {key: value if key in _KEPT else fill_in(value, words) for key, value in plain.items()}
         vignettes.append({**filled, "parameters": values})
     where = f"questionnaire {questionnaire.name}, arm {arm}"
     return validate(Questionnaire, {**questionnaire.model_dump(), "vignettes": vignettes}, where, SurveyError)
@@ -295,27 +361,3 @@ def _reference(asked: Vignette | Question, group: str) -> dict[str, Any]:
 
 def _not_used(key: str, known: Iterable[str]) -> str:
     return f"which nothing uses{did_you_mean(key, known)} Allowed: {', '.join(sorted(known)) or 'nothing'}"
-
-
-def _strings(node: Any) -> Iterator[str]:
-    """Walk every string below a node of plain data."""
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            yield from _strings(key)
-            yield from _strings(value)
-    elif isinstance(node, list | tuple):
-        for item in node:
-            yield from _strings(item)
-
-
-def _fill(node: Any, words: Mapping[str, str]) -> Any:
-    """Fill every string below a node of plain data."""
-    if isinstance(node, str):
-        return fill(node, words)
-    if isinstance(node, dict):
-        return {_fill(key, words): _fill(value, words) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return tuple(_fill(item, words) for item in node)
-    return node

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from popsim.files import Frozen
+from popsim.files import Frozen, describe
 from popsim.survey.lenient import fold
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -66,6 +66,8 @@ class _Asked(Frozen):
     """Its key in the JSON answer; the name unless given."""
     text: Text
     """The question as it is asked; may hold ``{{parameters}}``."""
+    lead: str = ""
+    """What stands once above questions in a row that share it and are answered alike, as a grid is (`Grid`)."""
     label: str = ""
     """What stands before the blank to fill in, as on a paper form."""
     dont_know: Text | None = None
@@ -124,6 +126,8 @@ class NumberQuestion(_Asked):
 class _Options(_Asked):
     options: tuple[Text, ...] = Field(min_length=2)
     """The answers to choose from, in the order shown."""
+    shuffle: bool = False
+    """Whether each respondent is shown them in an order of their own, which assignment.parquet tells."""
 
     @model_validator(mode="after")
     def _distinct(self) -> "_Options":
@@ -224,6 +228,62 @@ Question = Annotated[
     NumberQuestion | ChoiceQuestion | MultipleQuestion | ScaleQuestion | DensityQuestion | TextQuestion,
     Field(discriminator="kind"),
 ]
+
+
+_IN_GRIDS = ("scale", "choice", "multiple", "number")
+
+
+class Grid(Frozen):
+    """Several items that are answered alike, written as one; each becomes a question ``GRID_ITEM`` of its own."""
+
+    kind: Literal["grid"]
+    name: Name
+    key: str = ""
+    text: Text
+    """Stands once above the items."""
+    items: dict[Name, Text] = Field(min_length=2)
+    """Name -> words."""
+    each: dict[str, Any]
+    """How every item is answered: the ``kind`` of a question, and what that kind takes."""
+
+
+def expand_grids(questions: Any) -> Any:
+    """Write every grid among some questions, as plain data, as the questions that it stands for.
+
+    Example:
+        >>> each = {"kind": "scale", "minimum": 0, "maximum": 10}
+        >>> grid = {"kind": "grid", "name": "trust", "text": "Whom?", "items": {"a": "A", "b": "B"}, "each": each}
+        >>> [question["name"] for question in expand_grids([grid])]
+        ['trust_a', 'trust_b']
+    """
+    if not isinstance(questions, list | tuple):
+        return questions
+    return tuple(one for question in questions for one in _expanded(question))
+
+
+def _expanded(question: Any) -> list[Any]:
+    if not isinstance(question, dict) or question.get("kind") != "grid":
+        return [question]
+    try:
+        grid = Grid.model_validate(question)
+    except ValidationError as problem:
+        raise ValueError(f"grid {question.get('name', '')}: {describe(problem, Grid)}") from None
+    own = {"name", "key", "text", "lead", "label", "shuffle"} & set(grid.each)
+    if own:
+        raise ValueError(f"grid {grid.name}: each.{min(own)}: is not the same for all items of a grid; take it out")
+    if grid.each.get("kind") not in _IN_GRIDS:
+        raise ValueError(f"grid {grid.name}: each.kind: {grid.each.get('kind')!r}; allowed: {', '.join(_IN_GRIDS)}")
+    return [
+        {
+            **grid.each,
+            "name": f"{grid.name}_{item}",
+            "key": f"{grid.key or grid.name}_{item}",
+            "text": words,
+            "lead": grid.text,
+            "label": words,
+        }
+        for item, words in grid.items.items()
+    ]
 
 
 def option_labels(question: Any) -> tuple[str, ...]:

@@ -109,6 +109,7 @@ class Reading(NamedTuple):
         answers: Rows in the order of the questions.
         status: ``ok``, or the gravest failure.
         distributions: Of answers and changes, where these were measured instead of written.
+        text: The whole reply as it came, where a conversation goes on from it.
     """
 
     recall: str
@@ -116,6 +117,26 @@ class Reading(NamedTuple):
     answers: tuple[Answer, ...]
     status: Status
     distributions: tuple[Distribution, ...] = ()
+    text: str = ""
+
+
+def join_readings(readings: Sequence[Reading]) -> Reading:
+    """Put what was said on several pages into one reading.
+
+    Args:
+        readings: In the order of the pages, at least one.
+
+    Example:
+        >>> join_readings([Reading("", "a", (), "ok"), Reading("", "", (), "missing")])[1:4]
+        ('a', (), 'missing')
+    """
+    failed = {reading.status for reading in readings} & _FAILED
+    return Reading(
+        "\n\n".join(reading.recall for reading in readings if reading.recall),
+        "\n\n".join(reading.reasoning for reading in readings if reading.reasoning),
+        tuple(answer for reading in readings for answer in reading.answers),
+        min(failed, key=FAILURES.index) if failed else "ok",
+    )
 
 
 def read_reply(

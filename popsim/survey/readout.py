@@ -12,7 +12,7 @@ from pydantic import Field
 
 from popsim.files import Frozen
 from popsim.survey.grammar import number_texts
-from popsim.survey.questionnaire import Change, Questionnaire
+from popsim.survey.questionnaire import Difference, Questionnaire
 from popsim.survey.questions import ChoiceQuestion, NumberQuestion, Question, ScaleQuestion
 
 
@@ -51,7 +51,7 @@ def measured_questions(questions: Sequence[Question], kind: str) -> tuple[Questi
     return tuple(question for question in questions if isinstance(question, kinds))
 
 
-def measured_changes(questionnaire: Questionnaire, kind: str) -> list[tuple[str, str, Change]]:
+def measured_changes(questionnaire: Questionnaire, kind: str) -> list[tuple[str, str, Difference]]:
     """List the changes between measured numbers: vignette, name and change.
 
     Args:
@@ -68,7 +68,7 @@ def measured_changes(questionnaire: Questionnaire, kind: str) -> list[tuple[str,
     return [
         (vignette.name, name, change)
         for vignette in questionnaire.vignettes
-        for name, change in (vignette.reference.changes.items() if vignette.reference else ())
+        for name, change in vignette.changes.items()
         if {change.shock, change.baseline} <= numbers
     ]
 

@@ -1,12 +1,17 @@
 """Versions of a questionnaire: which of its vignettes a respondent gets, and in which order everything comes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations, permutations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from popsim.streams import stream, uniform
 from popsim.survey.questionnaire import Page, Questionnaire, Vignette
+from popsim.survey.questions import ChoiceQuestion, MultipleQuestion
+
+Orders = tuple[tuple[str, tuple[int, ...]], ...]
+"""For each question with shuffled options its name, and the positions of its options in the order shown."""
 
 
 def versions(questionnaire: Questionnaire) -> tuple[Questionnaire, ...]:
@@ -46,6 +51,59 @@ def assign_versions(rng: np.random.Generator, arm: NDArray[np.int64], count: int
         people = rng.permutation(np.flatnonzero(arm == one))
         version[people] = (np.arange(len(people)) + rng.integers(count)) % count
     return version
+
+
+def draw_orders(questionnaire: Questionnaire, seed: int, n: int) -> dict[str, NDArray[np.int64]]:
+    """Draw for each respondent the order in which they are shown the options of every question that shuffles them.
+
+    Args:
+        questionnaire: Its questions say which.
+        seed: Of the run.
+        n: Number of respondents.
+
+    Returns:
+        By question (n, options) positions of the options, in the order shown.
+
+    Example:
+        >>> from popsim.survey import load_questionnaire
+        >>> draw_orders(load_questionnaire("oil_price"), 1, 10)
+        {}
+    """
+    return {
+        question.name: np.argsort(
+            uniform(stream(f"{seed}/options/{question.name}"), np.arange(n)[:, None], np.arange(len(question.options))),
+            axis=1,
+        )
+        for question in questionnaire.questions
+        if isinstance(question, ChoiceQuestion | MultipleQuestion) and question.shuffle
+    }
+
+
+def in_order(questionnaire: Questionnaire, orders: Orders) -> Questionnaire:
+    """Give a questionnaire with the options of some questions in another order.
+
+    Args:
+        questionnaire: Any.
+        orders: By question; others stay as they are.
+    """
+    if not orders:
+        return questionnaire
+    of = dict(orders)
+    vignettes = (
+        vignette.model_copy(update={"pages": tuple(_ordered(page, of) for page in vignette.pages)})
+        for vignette in questionnaire.vignettes
+    )
+    return questionnaire.model_copy(update={"vignettes": tuple(vignettes)})
+
+
+def _ordered(page: Page, of: Mapping[str, tuple[int, ...]]) -> Page:
+    questions = tuple(
+        question.model_copy(update={"options": tuple(question.options[i] for i in of[question.name])})
+        if isinstance(question, ChoiceQuestion | MultipleQuestion) and question.name in of
+        else question
+        for question in page.questions
+    )
+    return page.model_copy(update={"questions": questions})
 
 
 def _shown(questionnaire: Questionnaire) -> Iterator[tuple[Vignette, ...]]:

@@ -190,3 +190,17 @@ def test_a_comparison_with_other_columns_is_shown_as_it_is(fall):
     other = Reader(page(replace(material, comparison=pd.DataFrame({"metric": ["distance"], "value": [0.25]})))).text
     assert "distance" in other
     assert "0.25" in other
+
+
+def test_the_prompt_shown_hangs_on_earlier_answers_as_the_one_that_was_sent(tmp_path):
+    told = popsim.run(
+        popsim.load_scenario("information_treatment", {"size": 30, "engine": "baseline"}), tmp_path / "told"
+    )
+    prompt = gather(told).prompt
+    assert "When you took part in this survey before" in prompt.text
+    assert "The household in the middle expects inflation of 2.8%." in prompt.text
+    scenario = popsim.load_scenario("oil_price_pages", {"size": 20, "engine": "nano"})
+    paged = popsim.run(scenario, tmp_path / "paged")
+    prompt = gather(paged).prompt
+    assert "to the letter" in prompt.remark
+    assert prompt.text.count("QUESTIONNAIRE") >= 1

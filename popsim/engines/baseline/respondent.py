@@ -51,10 +51,10 @@ class Baseline:
             EngineError: A reference of the questionnaire cannot be met, or a person's word is unknown.
         """
         for start in range(0, len(prompts), _CHUNK):
-            groups: dict[tuple[int, object], list[tuple[int, Prompt]]] = {}
+            groups: dict[tuple[int, object, object], list[tuple[int, Prompt]]] = {}
             for position in range(start, min(start + _CHUNK, len(prompts))):
                 prompt = prompts[position]
-                key = id(prompt.facts["vignettes"]), prompt.facts["arm"]
+                key = id(prompt.facts["vignettes"]), prompt.facts["arm"], prompt.facts.get("asked")
                 groups.setdefault(key, []).append((position, prompt))
             for members in groups.values():
                 positions, same = zip(*members, strict=True)
@@ -63,7 +63,7 @@ class Baseline:
 
 
 def _answer_group(prompts: Sequence[Prompt]) -> Iterator[str]:
-    """Answer prompts with the same vignettes and arm."""
+    """Answer prompts with the same vignettes and arm: all of their questions, or those that are asked on this page."""
     facts: list[Mapping[str, Any]] = [prompt.facts for prompt in prompts]
     plan = plan_answers(json.dumps(facts[0]["vignettes"], ensure_ascii=False), facts[0]["arm"])
     group = Group([prompt.seed for prompt in prompts], facts)
@@ -71,8 +71,10 @@ def _answer_group(prompts: Sequence[Prompt]) -> Iterator[str]:
     for draw in plan.draws:
         draw.draw(group, drawn)
     writer = Writer(group, drawn)
-    columns = [_column(plan, writer, vignette, question, drawn) for vignette, question in plan.questions]
-    keys = [question["key"] or question["name"] for _, question in plan.questions]
+    asked = facts[0].get("asked")
+    questions = [(vignette, one) for vignette, one in plan.questions if asked is None or one["name"] in asked]
+    columns = [_column(plan, writer, vignette, question, drawn) for vignette, question in questions]
+    keys = [question["key"] or question["name"] for _, question in questions]
     for i, row in enumerate(zip(*columns, strict=True)):
         yield writer.reply(i, _ENCODE(dict(zip(keys, row, strict=True))))
 
