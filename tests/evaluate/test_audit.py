@@ -60,6 +60,7 @@ def flagged(change, file):
     return bool(spread_warnings(audit(sample(change), [file], draws=60)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shrink", "least", "most"), [(1.0, 0, 4), (0.5, 190, 200)], ids=["people", "half"])
 def test_silent_on_people_and_loud_at_half_their_sd(people, shrink, least, most):
     file, answers = people
