@@ -57,6 +57,9 @@ class Human(NamedTuple):
     spreads: Spreads
     known_from: str
     cell: Cell | None = None
+    """The answers themselves, where there are rows."""
+    sure: bool = False
+    """Whether the errors are those of these answers; of a published SD the tails are unknown."""
 
 
 def audit(sample: Sample, files: Sequence[TargetFile] = (), draws: int = _DRAWS, seed: int = 0) -> Audit:
@@ -228,7 +231,7 @@ def human_spread(
         cell = human_cells(rows, vignette).get((place.outcome, place.arm))
         if cell is not None and len(cell.values) >= FEWEST:
             kind = "change" if isinstance(found, Change) else found.kind
-            return Human(spread_of(cell, kind, cell, np.zeros(cell.people, dtype=np.int64), draws), "rows", cell)
+            return Human(spread_of(cell, kind, cell, np.zeros(cell.people, dtype=np.int64), draws), "rows", cell, True)
     spreads: Spreads = {}
     known_from = ""
     for target in (target for file in files for target in file.targets):
@@ -256,7 +259,7 @@ def _ratio_rows(spreads: Spreads, human: Human, people: int) -> Iterator[dict[st
         figure, human_se = known
         # Of an SD that was published without its error, heavy tails are taken to be those of the simulated answers.
         own = se / simulated if simulated > 0 else np.inf
-        error = float(np.hypot(own, max(human_se / figure, own if human.cell is None and own < np.inf else 0.0)))
+        error = float(np.hypot(own, max(human_se / figure, own if not human.sure and own < np.inf else 0.0)))
         ratio, reach = simulated / figure, 1.96 * error
         low, high = (ratio * np.exp(-reach), ratio * np.exp(reach)) if simulated > 0 else (0.0, 0.0)
         flag = judge(ratio, error) if people >= FEWEST else ""
@@ -308,14 +311,14 @@ def _directions(sample: Sample, files: Sequence[TargetFile], draws: int, seed: i
                 for place in wanted
             ]
             frame = pd.concat(frames)
-            signs = np.sign(as_numbers(frame["value"]))
+            signs = np.asarray(np.sign(as_numbers(frame["value"])))
             cell = cell_of(signs, frame["unit"].to_numpy(), as_numbers(frame["weight"]), frame["person"].nunique())
-            people = np.array([shares[of].value for of in DIRECTIONS])
-            known = float(entropy(np.arange(3.0), people))
-            # The error of an entropy by the delta method.
+            people = np.asarray([shares[of].value for of in DIRECTIONS], dtype=np.float64)
             logs = np.where(people > 0, np.log(np.maximum(people, 1e-12)), 0.0)
+            known = -float((people * logs).sum() / people.sum()) + float(np.log(people.sum()))
+            # The error of an entropy by the delta method.
             error = float(np.sqrt(max((people * logs**2).sum() - known**2, 0.0) / one.n))
-            human = Human({"entropy": (known, error)}, "published shares", cell)
+            human = Human({"entropy": (known, error)}, "published shares", sure=True)
             spreads = spread_of(cell, "choice", None, sample.stratum, draws, seed)
             where = wanted[0]._replace(arm="pooled")._asdict()
             yield from (where | row for row in _ratio_rows(spreads, human, cell.people))

@@ -1,7 +1,7 @@
 """What a dispersion audit warns of: where spread is wrong, the likely cause, and what to try."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -56,7 +56,7 @@ def spread_warnings(found: Audit, settings: Settings | None = None) -> list[str]
 def _heading(group: str, outcome: str, these: pd.DataFrame) -> str:
     """Say how far the spread of one outcome is off."""
     arms = ", ".join(dict.fromkeys(these["arm"]))
-    worst = these.loc[(these["ratio"] - 1).abs().idxmax()]
+    worst = these.iloc[int((these["ratio"] - 1).abs().to_numpy().argmax())]
     per = "less" if worst["ratio"] < 1 else "more"
     measure = "entropy of the answers" if worst["measure"] == "entropy" else worst["measure"]
     return (
@@ -115,7 +115,8 @@ def _advice(flag: str, parts: pd.DataFrame, settings: Settings) -> str:
 def _same_answers(parts: pd.DataFrame, judged: pd.DataFrame, settings: Settings) -> Iterator[str]:
     """Warn of one answer that nearly all give, where no human figure could say whether people do so too."""
     known = set(zip(*(judged[name] for name in Place._fields), strict=True))
-    for row in parts.itertuples():
+    rows: Iterator[Any] = iter(parts.itertuples())
+    for row in rows:
         if row.n >= 30 and row.identical > _MOSTLY and (row.group, row.vignette, row.outcome, row.arm) not in known:
             why = (
                 f"temperature {settings.temperature:g} picks the likeliest answer; try 1"
@@ -134,13 +135,10 @@ def channel_warnings(table: pd.DataFrame) -> list[str]:
     Args:
         table: From `popsim.evaluate.coder.channel_table`.
     """
-    codes = table.set_index("code")
-    if (
-        "mechanism" not in codes.index
-        or not codes.loc["mechanism", "low"] > codes.loc["mechanism", "human"] + _TOO_EXPERT
-    ):
+    codes = {str(row["code"]): row for row in table.to_dict("records")}
+    row, guess = codes.get("mechanism"), codes.get("guess")
+    if row is None or guess is None or not row["low"] > row["human"] + _TOO_EXPERT:
         return []
-    row, guess = codes.loc["mechanism"], codes.loc["guess"]
     return [
         f"open answers reason more than those of people: {row['simulated']:.0%} name a mechanism against "
         f"{row['human']:.0%}, {guess['simulated']:.0%} say that they guess against {guess['human']:.0%}. Likely cause: "

@@ -170,9 +170,9 @@ def correct_quantile(given: Labelled, share: float = 0.5) -> Corrected:
     keep, (w, v) = given.kept, given.weights
     grid = np.unique(np.concatenate([given.human, given.twin, given.population]))
     grid = grid[np.unique(np.linspace(0, len(grid) - 1, _POINTS).astype(np.intp))]
-    sides = ((given.human[keep], w), (given.twin[keep], w), (given.population, v))
     freedom = _effective(w) - 1
-    found = _combined(*(_shares_below(values, weight, grid) for values, weight in sides), freedom)
+    people = _shares_below(given.human[keep], w, grid), _shares_below(given.twin[keep], w, grid)
+    found = _combined(*people, _shares_below(given.population, v, grid), freedom)
     at = int(np.argmin([abs(one.value - share) for one in found]))
     inside = [point for point, one in zip(grid, found, strict=True) if one.low <= share <= one.high]
     reach = float(stats.t.ppf((1 + _LEVEL) / 2, freedom))
@@ -209,14 +209,15 @@ def calibrated(human: Values, twin: Values, population: Values, folds: int = 5, 
         (True, [0.0, 10.0])
     """
     fold = np.random.default_rng(seed).permutation(np.arange(len(human)) % folds)
-    moved, lines = np.empty(len(human)), []
+    moved: Values = np.empty(len(human))
+    lines = []
     for k in range(folds):
         train = fold != k
         flat = np.ptp(twin[train]) == 0
         line = np.array([0.0, human[train].mean()]) if flat else np.polyfit(twin[train], human[train], 1)
         moved[~train] = np.polyval(line, twin[~train])
         lines.append(line)
-    return moved, np.polyval(np.mean(lines, axis=0), population)
+    return moved, np.asarray(np.polyval(np.mean(lines, axis=0), population))
 
 
 def quantile_map(simulated: Values, human: Values) -> Values:
@@ -297,4 +298,5 @@ def _combined(human: _Fit, twin: _Fit, population: _Fit, freedom: float) -> list
     reach = stats.t.ppf((1 + _LEVEL) / 2, freedom) * se
     worth = n * np.divide(alone, se, out=np.full_like(se, np.nan), where=se > 0) ** 2
     columns = (value, se, value - reach, value + reach, human.value, alone, lam, np.full(len(se), n), worth)
-    return [Corrected(*row[:7], int(row[7]), row[8]) for row in np.column_stack(columns).tolist()]
+    rows: list[list[float]] = np.column_stack(columns).tolist()
+    return [Corrected(v, s, a, b, h, hs, t, int(people), much) for v, s, a, b, h, hs, t, people, much in rows]

@@ -1,5 +1,8 @@
 """Whether humans are a sample of the population that they are to speak for."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -10,6 +13,7 @@ from popsim.evaluate.statistics import Values
 APART = 0.2
 """Standardised difference above which a covariate counts as different (Cohen 1988: a small effect)."""
 _RARE = 0.01
+_MOST_LEVELS = 12
 _COLUMNS = ["covariate", "level", "humans", "population", "difference", "p"]
 
 
@@ -47,21 +51,23 @@ def overlap(
     v = np.ones(len(population)) if population_weight is None else np.asarray(population_weight, dtype=np.float64)
     rows = []
     for name in common:
-        if pd.api.types.is_numeric_dtype(humans[name]) and humans[name].nunique() > 12:
-            pairs = {"": (humans[name].to_numpy(np.float64), population[name].to_numpy(np.float64))}
-        else:
-            levels = sorted(set(humans[name].dropna().astype(str)) | set(population[name].dropna().astype(str)))
-            pairs = {
-                level: tuple(table[name].astype(str).eq(level).to_numpy(np.float64) for table in (humans, population))
-                for level in levels
-            }  # type: ignore[misc]
-        for level, (mine, theirs) in pairs.items():
+        for level, mine, theirs in _levels(humans[name], population[name]):
             a, se_a, _ = _moments(mine, w)
             b, se_b, sd = _moments(theirs, v)
             gap, error = a - b, float(np.hypot(se_a, se_b))
             p = float(2 * stats.norm.sf(abs(gap) / error)) if error > 0 else float(gap == 0)
             rows.append((name, level, a, b, gap / sd if sd > 0 else (0.0 if gap == 0 else np.inf), p))
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _levels(humans: "pd.Series[Any]", population: "pd.Series[Any]") -> Iterator[tuple[str, Values, Values]]:
+    """Give a number as it is, or a mark for each level of a category, for both sides."""
+    if pd.api.types.is_numeric_dtype(humans) and humans.nunique() > _MOST_LEVELS:
+        yield "", humans.to_numpy(np.float64), population.to_numpy(np.float64)
+        return
+    ours, theirs = humans.astype("str"), population.astype("str")
+    for level in sorted(set(ours) | set(theirs)):
+        yield level, np.asarray(ours == level, dtype=np.float64), np.asarray(theirs == level, dtype=np.float64)
 
 
 def overlap_warning(table: pd.DataFrame, weight: Values | None = None) -> str:
@@ -77,13 +83,13 @@ def overlap_warning(table: pd.DataFrame, weight: Values | None = None) -> str:
     far = table[(table["difference"].abs() > APART) & (table["p"] < _RARE / max(len(table), 1))]
     absent = table[table["humans"].eq(0) & (table["population"] > _RARE) & table["level"].ne("")]
     if len(absent):
-        row = absent.loc[absent["population"].idxmax()]
+        row = absent.iloc[int(absent["population"].to_numpy().argmax())]
         return (
             f"no human has {row['covariate']} {row['level']}, which is {row['population']:.0%} of the population; no "
             "weight can stand for them: leave them out of the population or ask some"
         )
     if len(far):
-        row = far.loc[far["difference"].abs().idxmax()]
+        row = far.iloc[int(far["difference"].abs().to_numpy().argmax())]
         what = f"{row['covariate']} {row['level']}".strip()
         return (
             f"the humans are no sample of this population: {what} is {row['humans']:.2f} among them and "
