@@ -72,13 +72,13 @@ def _spread(ratios: Any, parts: Any) -> Any:
             {
                 "outcome": f"{key[3]}, {key[2]} ({key[1]})" if several else key[3],
                 "arm": key[4],
-                "measure": first.measure,
+                "spread": first.measure,
                 "model": f"{first.simulated:.2f}",
                 "people": f"{first.human:.2f}" if known else first.human_from,
                 "ratio": f"{first.ratio:.2f}" if known else "",
                 "95% interval": f"{first.low:.2f} to {first.high:.2f}" if known else "",
                 "flag": first.flag,
-                "other ratios": others,
+                "other\nratios": others,
                 **(_made(made.iloc[0]) if len(made) else {}),
             }
         )
@@ -88,9 +88,9 @@ def _spread(ratios: Any, parts: Any) -> Any:
 def _made(part: Any) -> dict[str, str]:
     """Say what the spread of one place is made of."""
     return {
-        "same answer": _percent(part["identical"], part["human_identical"]),
+        "same\nanswer": _percent(part["identical"], part["human_identical"]),
         "halves": _percent(part["whole"], part["human_whole"]),
-        "between persons": _percent(part["icc"]),
+        "between\npersons": _percent(part["icc"]),
     }
 
 
@@ -104,7 +104,7 @@ def _print_failures(found: "Findings") -> None:
     """Say what failed, where, and how far it could move a mean."""
     from popsim.evaluate.failures import MANY
 
-    out.print("\nFailed answers, at the first attempt and after all attempts")
+    out.print("\nFailed prompts, whose answers are left out above")
     for column, rates in found.failures.groupby("column", sort=False):
         for line in _failure_lines(str(column), rates):
             _say(line)
@@ -121,17 +121,24 @@ def _failure_lines(column: str, rates: Any) -> Iterator[str]:
     if not arms["first_failed"].any():
         yield f"  {column}: none of {asked:,} prompts"
         return
-    each = ", ".join(f"{row.value} {row.first_failed:.1%}, then {row.failed:.1%}" for row in arms.itertuples())
+    each = "; ".join(
+        f"{row.value}: {row.first_failed:.1%} at the first attempt, {row.failed:.1%} in the end"
+        for row in arms.itertuples()
+    )
     tested = min((p for p in (arms["first_p"].iloc[0], arms["p"].iloc[0]) if p == p), default=float("nan"))
     verdict = ""
     if tested == tested:
         differ = "DEPEND ON THE ARM" if tested < _RARE else "no sign that they depend on the arm"
-        verdict = f"; {differ} (p = {tested:.3f})"
+        verdict = f"; {differ} ({_p(tested)})"
     yield f"  {column}, {asked:,} prompts: {each}{verdict}"
     groups = rates[rates["by"].ne("arm") & (rates["holm_p"] < _RARE)]
     for by, here in groups.groupby("by", sort=False):
         shares = ", ".join(f"{row.value} {row.first_failed:.1%}" for row in here.itertuples())
-        yield f"  {column}: DEPEND ON {by} (Holm p = {here['holm_p'].iloc[0]:.3f}): {shares}"
+        yield f"  {column}: DEPEND ON {by} (Holm {_p(here['holm_p'].iloc[0])}): {shares}"
+
+
+def _p(p: float) -> str:
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def _bounds(many: Any) -> Any:

@@ -288,7 +288,7 @@ def _parts(frame: pd.DataFrame, human: Cell | None, kind: str) -> dict[str, obje
         "variance": float(values.var(ddof=1)) if len(values) > 1 else np.nan,
         "between": between,
         "within": within,
-        "icc": between / total if total > 0 else np.nan,
+        "icc": between / total if total > 1e-12 else np.nan,
         "most_common": common,
         "identical": share,
         "human_identical": _commonest(human.values, human.weight)[1] if human is not None else np.nan,

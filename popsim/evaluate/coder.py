@@ -43,7 +43,13 @@ def code_answers(texts: Iterable[str]) -> pd.DataFrame:
     return coded.assign(other=~coded.any(axis=1))
 
 
-def channel_table(texts: pd.Series, vignette: str, group: str, weights: pd.Series | None = None) -> pd.DataFrame:
+def channel_table(
+    texts: "pd.Series[Any]",
+    vignette: str,
+    group: str,
+    weights: "pd.Series[Any] | None" = None,
+    people: int | None = None,
+) -> pd.DataFrame:
     """Set the shares of open answers that name each channel beside the human ones.
 
     Args:
@@ -51,6 +57,7 @@ def channel_table(texts: pd.Series, vignette: str, group: str, weights: pd.Serie
         vignette: What they were about.
         group: Who answered.
         weights: (n,) weights; equal unless given.
+        people: How many people gave them, where some answered several times.
 
     Returns:
         A row per code: ``code, title, simulated, low, high`` (95 %, Wilson, on the effective number of answers),
@@ -59,7 +66,8 @@ def channel_table(texts: pd.Series, vignette: str, group: str, weights: pd.Serie
     """
     coded = code_answers(texts)
     weight = np.ones(len(coded)) if weights is None else weights.to_numpy(np.float64)
-    effective = float(weight.sum() ** 2 / (weight**2).sum()) if len(coded) else 0.0
+    alone = 1.0 if people is None else people / max(len(coded), 1)
+    effective = alone * float(weight.sum() ** 2 / (weight**2).sum()) if len(coded) else 0.0
     rows = []
     for code, about in _codes().items():
         share = float(np.average(coded[code], weights=weight)) if len(coded) else np.nan

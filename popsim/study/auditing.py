@@ -185,7 +185,8 @@ def _means(vignette: Vignette, answers: pd.DataFrame) -> Iterator[tuple[str, pd.
 def _channels(runs: Iterable[Run], wave: int) -> Iterator[pd.DataFrame]:
     """Code the open answers to each vignette, all arms together."""
     texts: dict[tuple[str, str], list[tuple[pd.Series, pd.Series]]] = {}
-    for run in runs:
+    who: dict[tuple[str, str], set[tuple[int, int]]] = {}
+    for source, run in enumerate(runs):
         scenario, people = run.scenario, run.people
         if scenario.questionnaire.language not in LANGUAGES:
             continue
@@ -195,8 +196,12 @@ def _channels(runs: Iterable[Run], wave: int) -> Iterator[pd.DataFrame]:
         weight = people["weight"] if "weight" in people else pd.Series(1.0, people.index)
         for vignette, said in here.groupby("vignette", observed=True, sort=False):
             part = said["label"].fillna(""), weight.loc[said["person"]]
-            texts.setdefault((scenario.group, str(vignette)), []).append(part)
+            key = (scenario.group, str(vignette))
+            texts.setdefault(key, []).append(part)
+            who.setdefault(key, set()).update((source, person) for person in said["person"].unique())
     for (group, vignette), parts in texts.items():
         every: pd.Series[Any] = pd.concat([part[0] for part in parts], ignore_index=True)
         weights: pd.Series[Any] = pd.concat([part[1] for part in parts], ignore_index=True)
-        yield channel_table(every, vignette, group, weights).assign(group=group, vignette=vignette)
+        yield channel_table(every, vignette, group, weights, len(who[group, vignette])).assign(
+            group=group, vignette=vignette
+        )
