@@ -1,7 +1,7 @@
 """Printing what an audit found: how answers spread, what failed, what open answers draw on."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from popsim.cli.printing import WIDTH, out, print_table
@@ -10,14 +10,22 @@ if TYPE_CHECKING:
     from popsim.study.auditing import Findings
 
 _SPOKEN = ("trimmed SD", "SD", "entropy", "IQR")
+_WHERE = ["column", "group", "vignette", "outcome", "arm"]
 _RARE = 0.05
+_SELDOM = 0.005
 _COUNTED = {"words": "same words", "hand": "hand codes", "": ""}
 
 
-def print_findings(found: "Findings") -> None:
-    """Print an audit: a table of spread for each column of runs, warnings, failures with bounds, and open answers."""
+def print_findings(found: "Findings", fitted: Collection[str] = ()) -> None:
+    """Print an audit: spread, warnings, failures with bounds and open answers, by column of runs; some are fitted."""
     for column, ratios in found.ratios.groupby("column", sort=False):
-        print_table(_spread(ratios, found.parts), f"{column}: how far answers spread, beside those of people")
+        said = f"{column} (fitted to published figures)" if column in fitted else str(column)
+        print_table(_spread(ratios), f"{said}: how far answers spread, beside those of people")
+        print_table(_made_of(found.parts[found.parts["column"].eq(column)]), f"{column}: what that spread is made of")
+    if len(found.subgroups):
+        print_table(
+            _subgroups(found.subgroups), "Subgroups, beside those of people: SD, and mean less that of the others"
+        )
     for row in found.warnings.itertuples():
         _say(f"LOOK AT {row.column}: {row.warning}.")
     if len(found.ratios):
@@ -31,9 +39,19 @@ def print_findings(found: "Findings") -> None:
 
 _SPREAD_NOTE = (
     "ratio: spread of the model on that of people; 1 is as it should be. Flagged below 0.9 or above 1.11 where it also "
+    "is three standard errors from 1. The SD of people follows from the standard error of their mean. pooled: fall, "
+    "same and rise, arms reversed as published. same answer: share that gave the most common one. halves: share of "
+    "answers that are multiples of 0.5. Behind them in brackets: of people. between persons: their part of the "
+    "variance, the rest being draws of the same person (intraclass correlation; needs draws: 2 or more)."
+)
+_CHANNEL_NOTE)
+
+
+_SPREAD_NOTE = (
+    "ratio: spread of the model on that of people; 1 is as it should be. Flagged below 0.9 or above 1.11 where it also "
     "is three standard errors from 1. The SD of people follows from the standard error of their mean. pooled: "
     "fall, same and rise, arms reversed as published. same answer: share that gave the most common one. halves: share "
-    "of answers that are multiples of 0.5. In brackets: of people. between persons: their part of the variance, the "
+    "of answers that are multiples of 0.5. Behind them in brackets: of people. between persons: their part of the variance, the "
     "rest being draws of the same person (intraclass correlation; needs draws: 2 or more)."
 )
 _CHANNEL_NOTE = (
@@ -51,47 +69,75 @@ def _say(text: str) -> None:
     out.print(textwrap.fill(text, WIDTH, subsequent_indent="  "))
 
 
-def _spread(ratios: Any, parts: Any) -> Any:
+def _spread(ratios: Any) -> Any:
     """Lay out a row per outcome and arm: the measure that people are known by best, then the others as ratios."""
     import pandas as pd
 
-    where = ["column", "group", "vignette", "outcome", "arm"]
-    several = ratios[["group", "vignette"]].drop_duplicates().shape[0] > 1
     rows = []
-    for key, here in ratios.groupby(where, sort=False):
+    for key, here in ratios.groupby(_WHERE, sort=False):
         by_measure = {row.measure: row for row in here.itertuples()}
         known = [name for name in _SPOKEN if name in by_measure and by_measure[name].ratio == by_measure[name].ratio]
         first = by_measure[known[0] if known else here["measure"].iloc[0]]
-        others = ", ".join(
-            f"{row.measure} {row.ratio:.2f}"
-            for row in here.itertuples()
-            if row.measure != first.measure and row.ratio == row.ratio
-        )
-        made = parts[(parts[where] == list(key)).all(axis=1)]
         rows.append(
             {
-                "outcome": f"{key[3]}, {key[2]} ({key[1]})" if several else key[3],
-                "arm": key[4],
+                "outcome": _outcome(ratios, key),
+                "arm": key[-1],
                 "spread": first.measure,
                 "model": f"{first.simulated:.2f}",
                 "people": f"{first.human:.2f}" if known else first.human_from,
-                "ratio": f"{first.ratio:.2f}" if known else "",
-                "95% interval": f"{first.low:.2f} to {first.high:.2f}" if known else "",
+                "ratio (95% interval)": f"{first.ratio:.2f} ({first.low:.2f} to {first.high:.2f})" if known else "",
                 "flag": first.flag,
-                "other\nratios": others,
-                **(_made(made.iloc[0]) if len(made) else {}),
+                **{
+                    f"{row.measure}\nratio": f"{row.ratio:.2f}"
+                    for row in here.itertuples()
+                    if row.measure != first.measure and row.ratio == row.ratio
+                },
             }
         )
     return pd.DataFrame(rows).fillna("")
 
 
-def _made(part: Any) -> dict[str, str]:
-    """Say what the spread of one place is made of."""
-    return {
-        "same\nanswer": _percent(part["identical"], part["human_identical"]),
-        "halves": _percent(part["whole"], part["human_whole"]),
-        "between\npersons": _percent(part["icc"]),
-    }
+def _made_of(parts: Any) -> Any:
+    """Lay out what the spread of each outcome and arm is made of."""
+    import pandas as pd
+
+    rows = [
+        {
+            "outcome": _outcome(parts, [getattr(row, name) for name in _WHERE]),
+            "arm": row.arm,
+            "answers": row.n,
+            "most common": f"{row.most_common:g}",
+            "same answer": _percent(row.identical, row.human_identical),
+            "halves": _percent(row.whole, row.human_whole),
+            "between persons": _percent(row.icc) if row.draws > 1 else "set draws: 2",
+        }
+        for row in parts.itertuples()
+    ]
+    return pd.DataFrame(rows).fillna("")
+
+
+def _outcome(table: Any, key: Any) -> str:
+    """Name an outcome, with its vignette and group where there are several."""
+    _, group, vignette, outcome, _ = key
+    before = f"{vignette}, " if table["vignette"].nunique() > 1 else ""
+    behind = f" ({group})" if table["group"].nunique() > 1 else ""
+    return f"{before}{outcome}{behind}"
+
+
+def _subgroups(table: Any) -> Any:
+    """Lay out a row per subgroup, outcome and arm; flags are for gaps whose intervals do not meet."""
+    shown = table[["column", "outcome", "arm"]].copy()
+    shown["subgroup"] = [f"{row.by} {row.level}" for row in table.itertuples()]
+    shown["SD"] = [f"{row.sd:.2f}" for row in table.itertuples()]
+    shown["people"] = [f"{row.human_sd:.2f}" for row in table.itertuples()]
+    shown["ratio (95%)"] = [f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})" for row in table.itertuples()]
+    shown["flag"] = table["flag"]
+    shown["gap"] = [f"{row.gap:+.2f} ({row.gap_low:+.2f} to {row.gap_high:+.2f})" for row in table.itertuples()]
+    shown["gap of people"] = [
+        f"{row.human_gap:+.2f} ({row.human_low:+.2f} to {row.human_high:+.2f})" for row in table.itertuples()
+    ]
+    shown["gap flag"] = table["gap_flag"]
+    return shown.drop(columns=[name for name in ("column", "outcome", "arm") if shown[name].nunique() == 1])
 
 
 def _percent(share: float, people: float = float("nan")) -> str:
@@ -157,6 +203,8 @@ def _channels(here: Any) -> Any:
     rows = []
     for _, these in here.groupby("code", sort=False):
         first = these.iloc[0]
+        if first["human"] != first["human"] and these["simulated"].max() < _SELDOM:
+            continue
         shown = {
             "named": first["title"],
             "people": f"{100 * first['human']:.1f}" if first["human"] == first["human"] else "no human figure",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _STATISTIC = {"trimmed_sd": "trimmed SD", "sd": "SD", "joint_share": "share"}
 _ARM = {"pooled_reversed": "pooled", "contrast": "both"}
-_AUDITED = ("ratios", "parts", "warnings", "failures", "bounds", "channels")
+_AUDITED = ("ratios", "parts", "warnings", "failures", "bounds", "channels", "subgroups")
 _PAIR = " and "
 _SHOWN = {"ordinal EMD": "EMD", "total variation": "TV", "Wasserstein-1": "Wasserstein-1", "KS": "KS"}
 
@@ -62,7 +62,7 @@ def compare(
         typer.echo(_as_json(found, findings, rates))
         return
     _print(found)
-    print_findings(findings)
+    print_findings(findings, found.fitted)
     for notice in dict.fromkeys(run.manifest["engine"]["notice"] for run in loaded if "engine" in run.manifest):
         out.print(textwrap.fill(notice, WIDTH))
 

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from popsim.evaluate import load_targets
-from popsim.evaluate.audit import audit
+from popsim.evaluate import Sample, TargetFile, load_targets
+from popsim.evaluate.audit import audit, places
 from popsim.evaluate.causes import Settings, channel_warnings, spread_warnings
 from popsim.evaluate.coder import LANGUAGES, channel_table
 from popsim.evaluate.comparison import CONTROL
 from popsim.evaluate.failures import failure_rates, mean_bounds
+from popsim.evaluate.rows import human_answers
+from popsim.evaluate.subgroups import subgroups
 from popsim.evaluate.verdicts import holm
 from popsim.study.ask import LEGAL
 from popsim.study.comparing import columns_of, runs_of, sample_of
@@ -40,6 +42,8 @@ class Findings:
     """Every mean with the share of missing answers and its worst-case bounds."""
     channels: pd.DataFrame
     """What open answers draw on, beside human shares."""
+    subgroups: pd.DataFrame
+    """Spread and gaps of subgroups, where a file has rows with attributes (`popsim.evaluate.subgroups`)."""
 
 
 def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Findings:
@@ -65,10 +69,12 @@ def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Fi
     whole = [one for run in runs for one in runs_of(run)]
     names = [str(name) for name in targets] or list(dict.fromkeys(n for one in whole for n in one.scenario.targets))
     files = [load_targets(name) for name in names]
-    audits, warned, failed, bounded, channels = [], [], [], [], []
+    audits, warned, failed, bounded, channels, groups = [], [], [], [], [], []
     for label, lot in columns_of(whole).items():
         asked = pd.concat([_asked(run, wave, source) for source, run in enumerate(lot)], ignore_index=True)
-        found = audit(sample_of(label, lot, wave), files)
+        sample = sample_of(label, lot, wave)
+        found = audit(sample, files)
+        groups += [table.assign(column=label) for table in _subgroup_tables(sample, lot, files)]
         audits.append(found)
         warned += [(label, warning) for warning in spread_warnings(found, _settings(lot[0], asked))]
         failed.append(_failures(asked).assign(column=label))
@@ -83,12 +89,30 @@ def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Fi
         failures=_stacked(failed),
         bounds=_stacked(bounded),
         channels=_stacked(channels),
+        subgroups=_stacked(groups),
     )
 
 
 def _stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=["column"])
+
+
+def _subgroup_tables(sample: Sample, runs: Sequence[Run], files: Sequence[TargetFile]) -> Iterator[pd.DataFrame]:
+    """Compare subgroups wherever human rows say who answered."""
+    people = runs[0].people
+    same = all(run.people.equals(people) for run in runs[1:])
+    for file in files if same else ():
+        by = [name for name in file.rows.attributes if name in people] if file.rows else []
+        if not by or file.rows is None:
+            continue
+        human = human_answers(file.rows, sample.vignettes[file.rows.group, file.rows.vignette])
+        rows = sample.answers.drop_duplicates("person").set_index("person")["row"]
+        for place, _, frame in places(sample):
+            if (place.group, place.vignette) == (file.rows.group, file.rows.vignette) and place[2:] in human:
+                who = people[by].iloc[rows.loc[frame["person"]].to_numpy()].reset_index(drop=True)
+                mine = pd.concat([frame[["value", "person", "weight"]].reset_index(drop=True), who], axis=1)
+                yield subgroups(mine, human[place.outcome, place.arm], by).assign(**place._asdict())
 
 
 def _settings(run: Run, asked: pd.DataFrame) -> Settings:

@@ -2,10 +2,12 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from engines_for_tests import GOOD, Seeded, in_parts
 
 from popsim import cli
@@ -99,3 +101,30 @@ def test_the_shipped_study_gets_no_warning_from_a_respondent_fitted_to_it(tmp_pa
     spread = found.ratios[found.ratios["measure"].eq("trimmed SD")]
     assert spread["ratio"].between(0.8, 1.25).all()
     assert (np.sign(spread["low"] - 1) != np.sign(spread["high"] - 1)).all()
+
+
+def test_subgroups_stand_beside_those_of_human_rows(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(load_scenario("oil_price_fall", {"size": 400, "engine": "baseline"}), tmp_path / "run")
+    other = run(load_scenario("oil_price_fall", {"size": 400, "engine": "baseline", "seed": 9}), tmp_path / "other")
+    wide = other.answers.pivot_table(index="person", columns="question", values="value", observed=True)
+    wide = wide.assign(arm="fall", gender=other.people["sex"].astype("str"))
+    wide.to_csv("people.csv", index=False)
+    rows = {
+        "file": "people.csv",
+        "group": "households",
+        "vignette": "oil",
+        "arm": "arm",
+        "attributes": {"sex": "gender"},
+        "outcomes": {"inflation": {"shock": "inflation_2", "baseline": "inflation_1"}},
+        "population": "adults",
+        "published": "2024-01-01",
+        "source": "made up",
+    }
+    Path("mine.yaml").write_text(yaml.safe_dump({"name": "mine", "title": "Mine", "rows": rows}))
+    found = examine(done, targets=["mine.yaml"]).subgroups
+    assert set(found["level"]) == {"female", "male"}
+    assert set(found["flag"]) == set(found["gap_flag"]) == {""}
+    text = printed(capsys, monkeypatch, "compare", done.path, "mine.yaml")
+    assert "sex female" in text
+    assert max(map(len, text.splitlines())) <= 120
