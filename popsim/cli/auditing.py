@@ -44,16 +44,6 @@ _SPREAD_NOTE = (
     "answers that are multiples of 0.5. Behind them in brackets: of people. between persons: their part of the "
     "variance, the rest being draws of the same person (intraclass correlation; needs draws: 2 or more)."
 )
-_CHANNEL_NOTE)
-
-
-_SPREAD_NOTE = (
-    "ratio: spread of the model on that of people; 1 is as it should be. Flagged below 0.9 or above 1.11 where it also "
-    "is three standard errors from 1. The SD of people follows from the standard error of their mean. pooled: "
-    "fall, same and rise, arms reversed as published. same answer: share that gave the most common one. halves: share "
-    "of answers that are multiples of 0.5. Behind them in brackets: of people. between persons: their part of the variance, the "
-    "rest being draws of the same person (intraclass correlation; needs draws: 2 or more)."
-)
 _CHANNEL_NOTE = (
     "same words: the word list of the published study, run over both. hand codes: those of people were given by hand, "
     "the model's by a word list of ours, so read a few points as no difference; two hand coders agreed on 77 % of "
