@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from popsim.errors import TargetError
 from popsim.evaluate.statistics import Values
 
-COLUMNS = ["term", "estimate", "se", "low", "high", "p", "n", "r2", "errors"]
 _MOST_LEVELS = 12
 _FOLDS = 5
 
@@ -48,20 +47,13 @@ def regress(
     model = sm.WLS(answers, terms, weights=np.ones(len(answers)) if weights is None else weights)
     clustered = cluster is not None
     fit = model.fit(cov_type="cluster", cov_kwds={"groups": cluster}) if clustered else model.fit(cov_type="HC1")
-    ends = np.asarray(fit.conf_int(0.05))
-    return pd.DataFrame(
-        {
-            "term": terms.columns,
-            "estimate": np.asarray(fit.params),
-            "se": np.asarray(fit.bse),
-            "low": ends[:, 0],
-            "high": ends[:, 1],
-            "p": np.asarray(fit.pvalues),
-            "n": len(answers),
-            "r2": float(fit.rsquared),
-            "errors": "clustered" if clustered else "robust (HC1)",
-        }
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # answers that are all the same have no R2
+        ends = np.asarray(fit.conf_int(0.05))
+        r2 = float(fit.rsquared) if np.ptp(answers) > 0 else float("nan")
+        found = {"estimate": fit.params, "se": fit.bse, "low": ends[:, 0], "high": ends[:, 1], "p": fit.pvalues}
+    columns = {name: np.asarray(values) for name, values in found.items()}
+    kind = "clustered" if clustered else "robust (HC1)"
+    return pd.DataFrame({"term": terms.columns, **columns, "n": len(answers), "r2": r2, "errors": kind})
 
 
 def individual_fit(human: Values, simulated: Values, attributes: pd.DataFrame, seed: int = 0) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from popsim.evaluate.causes import Settings, channel_warnings, spread_warnings
 from popsim.evaluate.coder import LANGUAGES, channel_table
 from popsim.evaluate.comparison import CONTROL
 from popsim.evaluate.failures import failure_rates, mean_bounds
+from popsim.evaluate.regressions import design, regress
 from popsim.evaluate.rows import human_answers
 from popsim.evaluate.subgroups import subgroups
 from popsim.evaluate.verdicts import holm
@@ -63,8 +64,8 @@ def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Fi
         >>> from popsim.study import run
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     found = examine(run(load_scenario("oil_price_fall", {"size": 40, "engine": "baseline"}), folder))
-        >>> found.failures["failed"].max(), found.warnings["warning"].tolist()
-        (0.0, [])
+        >>> int(found.failures["failed"].sum()), found.warnings["warning"].tolist()
+        (0, [])
     """
     whole = [one for run in runs for one in runs_of(run)]
     names = [str(name) for name in targets] or list(dict.fromkeys(n for one in whole for n in one.scenario.targets))
@@ -91,6 +92,43 @@ def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Fi
         channels=_stacked(channels),
         subgroups=_stacked(groups),
     )
+
+
+def regressions(*runs: Run, wave: int = 0) -> pd.DataFrame:
+    """Regress the answers of each outcome and arm on who respondents are.
+
+    Attributes are taken in the order of their number of levels, as long as none is a combination of those before it.
+    Errors are clustered by person where each was asked several times, else robust.
+
+    Args:
+        runs: Complete runs, or sweeps; each is regressed by itself.
+        wave: Which fielding of the questionnaire.
+
+    Returns:
+        Columns ``run, group, vignette, outcome, arm`` and those of `popsim.evaluate.regress`.
+    """
+    tables = []
+    for run in (one for lot in runs for one in runs_of(lot)):
+        people = run.people
+        terms = _independent(people)
+        for place, _, frame in places(sample_of(str(run.path), [run], wave)):
+            who = people.loc[frame["row"] if "row" in frame else frame["person"], terms].reset_index(drop=True)
+            several = frame["draw"].nunique() > 1
+            if len(frame) > 2 * design(who).shape[1]:
+                cluster = frame["person"].to_numpy(np.int64) if several else None
+                found = regress(frame["value"].to_numpy(np.float64), who, frame["weight"].to_numpy(np.float64), cluster)
+                tables.append(pd.DataFrame([{"run": str(run.path), **place._asdict()}] * len(found)).join(found))
+    return _stacked(tables)
+
+
+def _independent(people: pd.DataFrame) -> list[str]:
+    """Choose attributes none of which is a combination of those before it, the ones with few levels first."""
+    kept: list[str] = []
+    for name in sorted(_subgroups(people), key=lambda name: people[name].nunique()):
+        terms = design(people[[*kept, name]]).to_numpy(np.float64)
+        if np.linalg.matrix_rank(terms) == terms.shape[1]:
+            kept.append(name)
+    return kept
 
 
 def _stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

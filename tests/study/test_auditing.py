@@ -128,3 +128,12 @@ def test_subgroups_stand_beside_those_of_human_rows(tmp_path, capsys, monkeypatc
     text = printed(capsys, monkeypatch, "compare", done.path, "mine.yaml")
     assert "sex female" in text
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_tables_are_exported_with_regressions_whose_errors_are_clustered(uneven, tmp_path, capsys, monkeypatch):
+    printed(capsys, monkeypatch, "compare", uneven.path, "--tables", tmp_path / "tables")
+    assert len(pd.read_csv(tmp_path / "tables" / "failures.csv")) > 2
+    found = pd.read_csv(tmp_path / "tables" / "regressions.csv")
+    assert set(found["errors"]) == {"clustered"}
+    assert {"intercept", "sex: male"} <= set(found["term"])
+    assert found.loc[found["arm"].eq("fall") & found["outcome"].eq("inflation"), "n"].eq(400).all()
