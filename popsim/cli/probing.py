@@ -50,7 +50,7 @@ def _print(found: "Probe", spec: str) -> None:
     if len(found.targets):
         print_table(found.targets, "When the human figures were published, against what the model may know")
     out.print()
-    for line in (*found.leaks, *([] if found.leaks else ["No sign that the answers are recited."]), _NOTE):
+    for line in (*(found.leaks or (_silence(found.versions),)), _NOTE):
         out.print(textwrap.fill(line, WIDTH, subsequent_indent="  "))
 
 
@@ -62,6 +62,17 @@ _NOTE = (
     "explain, less chance; of shuffled personas it should be 0. Silence is no proof: a model may remember without "
     "showing it here."
 )
+
+
+def _silence(versions: Any) -> str:
+    """Say what it means that nothing was found."""
+    judged = versions.loc[versions["expected"].isin(["vanishes", "turns"]), "verdict"]
+    if not judged.isin(["recited", "not recited"]).any():
+        return (
+            "Nothing could be judged: there is no altered version, or the original response is too small for so few "
+            "respondents. Raise --size."
+        )
+    return "No sign that the answers are recited."
 
 
 def _versions(versions: Any) -> Any:

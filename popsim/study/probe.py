@@ -138,7 +138,7 @@ def recall(engine: Engine, scenario: Scenario, files: Sequence[TargetFile], time
         for k, (_, _, text) in enumerate(asked)
         for time in range(times)
     ]
-    replies = {position: reply.text.strip() for position, reply in engine.answer(prompts)}
+    replies = {position: " ".join(reply.text.split()) for position, reply in engine.answer(prompts)}
     rows = []
     for k, (what, expected, _) in enumerate(asked):
         said = [replies.get(k * times + time, "") for time in range(times)]
@@ -207,7 +207,8 @@ def _judged(versions: pd.DataFrame, files: Sequence[TargetFile]) -> pd.DataFrame
     }
     both["published"] = [known.get(key, np.nan) for key in zip(*(both[name] for name in where), strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
-        both["left"] = both["mean"] / both["original_mean"]
+        clear = both["original_mean"].abs() > 2 * both["original_se"]
+        both["left"] = (both["mean"] / both["original_mean"]).where(clear)
     both["verdict"] = [
         _sign(row)
         if row.version == "no persona"

@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 from datetime import date
 
 import numpy as np
 import pytest
 from engines_for_tests import GOOD, Seeded, in_parts
 
+from popsim import cli
 from popsim.errors import ScenarioError
 from popsim.evaluate import load_targets
 from popsim.scenario import load_scenario
@@ -138,3 +140,14 @@ def test_targets_after_the_cutoff_come_first():
 def test_a_study_without_a_response_is_refused(tmp_path):
     with pytest.raises(ScenarioError, match="declare no changes"):
         probe(load_scenario("inflation_probabilities", {"size": 5, "engine": "baseline"}), tmp_path)
+
+
+def test_too_few_respondents_are_no_clean_bill(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "probe"
+    monkeypatch.setattr(sys, "argv", f"popsim probe oil_price_fall --engine baseline --size 12 --out {folder}".split())
+    with pytest.raises(SystemExit):
+        cli.main()
+    text = capsys.readouterr().out
+    assert "Nothing could be judged" in text
+    assert "No sign" not in text
+    assert max(map(len, text.splitlines())) <= 120 + len(str(folder))
