@@ -9,6 +9,7 @@ from popsim.cli.comparing import compare
 from popsim.cli.inputs import check, copy, list_shipped, people
 from popsim.cli.models import cache, engines, tune
 from popsim.cli.printing import err
+from popsim.cli.probing import probe
 from popsim.cli.reporting import export, report
 from popsim.cli.studies import run, show, sweep
 from popsim.errors import PopsimError
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, sweep, show, check, people, compare, report, export, tune, engines, cache):
+for command in (run, sweep, show, check, people, compare, report, export, probe, tune, engines, cache):
     app.command()(command)
 app.command("list")(list_shipped)
 app.command()(copy)

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from popsim.cli.auditing import print_findings
 from popsim.cli.learning import print_learning
 from popsim.cli.printing import WIDTH, out, print_table
 from popsim.errors import RunError
 
 if TYPE_CHECKING:
     from popsim.evaluate import Comparison
+    from popsim.study.auditing import Findings
 
 _STATISTIC = {"trimmed_sd": "trimmed SD", "sd": "SD", "joint_share": "share"}
 _ARM = {"pooled_reversed": "pooled", "contrast": "both"}
+_COMPARED = ("targets", "effects", "contrasts", "distances", "joint")
+_AUDITED = ("ratios", "parts", "warnings", "failures", "bounds", "channels", "subgroups")
 _PAIR = " and "
 _SHOWN = {"ordinal EMD": "EMD", "total variation": "TV", "Wasserstein-1": "Wasserstein-1", "KS": "KS"}
 
@@ -32,10 +36,15 @@ def compare(
     wave: Annotated[int, typer.Option(help="Which fielding of the questionnaire.", min=0)] = 0,
     draws: Annotated[int, typer.Option(help="Resamples behind the intervals.", min=50)] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    tables: Annotated[
+        Path | None,
+        typer.Option(help="A folder for all tables as CSV, and regressions of answers on who people are."),
+    ] = None,
 ) -> None:
     """Set simulated answers beside human figures, with a verdict, intervals and reference lines."""
     from popsim.study import compare as compare_runs
     from popsim.study import load_run
+    from popsim.study.auditing import examine, regressions
     from popsim.study.comparing import runs_of
     from popsim.study.learning import learning
 
@@ -53,25 +62,27 @@ def compare(
             typer.echo(rates.to_json(orient="records", indent=1))
         return
     found = compare_runs(*loaded, targets=targets, wave=wave, draws=draws)
+    findings = examine(*loaded, targets=targets, wave=wave)
+    if tables is not None:
+        tables.mkdir(parents=True, exist_ok=True)
+        regressions(*loaded, wave=wave).to_csv(tables / "regressions.csv", index=False)
+        for holder, names in ((found, _COMPARED), (findings, _AUDITED)):
+            for name in names:
+                getattr(holder, name).to_csv(tables / f"{name}.csv", index=False)
     if as_json:
-        typer.echo(_as_json(found, rates))
+        typer.echo(_as_json(found, findings, rates))
         return
     _print(found)
-    for run in loaded:
-        failed = run.manifest.get("failures", {"failed": 0})
-        if failed["failed"]:
-            out.print(f"{run.path}: {failed['failed']} of {failed['answers']} answers failed and are left out")
+    print_findings(findings, found.fitted)
     for notice in dict.fromkeys(run.manifest["engine"]["notice"] for run in loaded if "engine" in run.manifest):
         out.print(textwrap.fill(notice, WIDTH))
 
 
-def _as_json(found: "Comparison", rates: Any) -> str:
+def _as_json(found: "Comparison", findings: "Findings", rates: Any) -> str:
     """Give every table as a list of rows, and what is said of them."""
     tables = {"learning": json.loads(rates.to_json(orient="records"))}
-    tables |= {
-        name: json.loads(getattr(found, name).to_json(orient="records"))
-        for name in ("targets", "effects", "contrasts", "distances", "joint")
-    }
+    tables |= {name: json.loads(getattr(found, name).to_json(orient="records")) for name in _COMPARED}
+    tables |= {name: json.loads(getattr(findings, name).to_json(orient="records")) for name in _AUDITED}
     about = {"fitted": found.fitted, "left_out": found.left_out, "intervals": found.intervals}
     return json.dumps({**tables, **about}, indent=1, ensure_ascii=False)
 

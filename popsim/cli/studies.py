@@ -50,7 +50,7 @@ def run(
     from popsim import study
     from popsim.scenario import Point, load_scenario, single
 
-    loaded = _on_workers(load_scenario(scenario, _overrides(engine, size, seed)), workers, ray_address)
+    loaded = _on_workers(load_scenario(scenario, overrides(engine, size, seed)), workers, ray_address)
     if dry_run:
         _print_estimates([Point(0, {}, single(loaded))], 1, probe, cache)
         return
@@ -76,11 +76,11 @@ def sweep(
     from popsim import study
     from popsim.scenario import load_scenario, sweep_points
 
-    overrides = _overrides(engine, size, seed)
-    base = load_scenario(scenario, overrides)
+    given = overrides(engine, size, seed)
+    base = load_scenario(scenario, given)
     points = [
         point._replace(scenario=_on_workers(point.scenario, workers, ray_address))
-        for point in sweep_points(scenario, overrides)
+        for point in sweep_points(scenario, given)
     ]
     if points[0].values == {}:
         raise ScenarioError(
@@ -116,7 +116,7 @@ def show(
     from popsim.model import PopulationModel
     from popsim.scenario import load_scenario
 
-    loaded = load_scenario(scenario, _overrides(None, size, seed))
+    loaded = load_scenario(scenario, overrides(None, size, seed))
     if arm is not None and arm not in loaded.arms:
         allowed = ", ".join(loaded.arms)
         raise ScenarioError(f"--arm {arm}: no arm of {loaded.name}{did_you_mean(arm, loaded.arms)} Allowed: {allowed}")
@@ -137,7 +137,8 @@ def show(
                 out.print(f"[{role}]\n{text}\n")
 
 
-def _overrides(engine: str | None, size: int | None, seed: int | None) -> dict[str, Any]:
+def overrides(engine: str | None, size: int | None, seed: int | None) -> dict[str, Any]:
+    """Give what the command line says in place of the scenario file."""
     given = {"engine": engine, "size": size, "seed": seed}
     return {key: value for key, value in given.items() if value is not None}
 

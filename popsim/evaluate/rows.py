@@ -60,6 +60,8 @@ class HumanRows(Frozen):
     """The column that names respondents; every row is another unless given."""
     weight: str = ""
     """The column of weights; equal unless given."""
+    attributes: dict[Name, str] = {}
+    """An attribute of the simulated people -> the column that holds it with the same levels, to audit subgroups."""
     missing: tuple[Code, ...] = ()
     """Codes that stand for no answer, in any column of an outcome."""
     outcomes: dict[Name, OutcomeColumns] = Field(min_length=1)
@@ -72,19 +74,40 @@ class HumanRows(Frozen):
 def human_cells(rows: HumanRows, vignette: Vignette) -> dict[tuple[str, str], Cell]:
     """Read the answers of a table by outcome and arm.
 
+    Args and Raises: As for `human_answers`.
+
+    Returns:
+        By (outcome, arm): values (of a choice the option's place), the person of each as the unit, and weights.
+    """
+    found = {}
+    for key, answers in human_answers(rows, vignette).items():
+        unit, people = pd.factorize(answers["person"])
+        found[key] = cell_of(as_numbers(answers["value"]), unit, as_numbers(answers["weight"]), len(people))
+    return found
+
+
+def human_answers(rows: HumanRows, vignette: Vignette) -> dict[tuple[str, str], pd.DataFrame]:
+    """Read the answers of a table by outcome and arm, with who gave them.
+
     Args:
         rows: How the table is laid out.
         vignette: The vignette as it is simulated, which says what answers there can be.
 
     Returns:
-        By (outcome, arm): values (of a choice the option's place), the person of each as the unit, and weights.
+        By (outcome, arm): ``value`` (of a choice the option's place), ``person``, ``weight`` and the attributes.
 
     Raises:
         TargetError: The file or a column is missing, a code is unknown, an answer lies outside its scale, or a weight
             is not positive.
     """
     table = _read(rows)
-    wanted = [rows.arm, rows.person, rows.weight, *(c for one in rows.outcomes.values() for c in one.columns)]
+    wanted = [
+        rows.arm,
+        rows.person,
+        rows.weight,
+        *rows.attributes.values(),
+        *(c for one in rows.outcomes.values() for c in one.columns),
+    ]
     for column in filter(None, wanted):
         if column not in table:
             raise TargetError(
@@ -105,14 +128,15 @@ def human_cells(rows: HumanRows, vignette: Vignette) -> dict[tuple[str, str], Ce
             "drop these rows or give them a weight"
         )
     person = table[rows.person] if rows.person else table.index.to_series()
+    about = {name: table[column] for name, column in rows.attributes.items()}
+    whole = pd.DataFrame({"person": person, "weight": weight, **about})
     found = {}
     for name, where in rows.outcomes.items():
         values = _outcome(rows, name, where, table, vignette)
         for one in dict.fromkeys(arm.dropna()):
             here = values.notna() & arm.eq(one)
             if here.any():
-                unit, people = pd.factorize(person[here])
-                found[name, one] = cell_of(as_numbers(values[here]), unit, as_numbers(weight[here]), len(people))
+                found[name, one] = whole[here].assign(value=values[here])
     return found
 
 

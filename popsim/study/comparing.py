@@ -61,7 +61,7 @@ def compare(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0, draws
     if not names:
         raise RunError(f"{whole[0].path}: its scenario names no targets; write a file of them behind the runs")
     files = [load_targets(name) for name in names]
-    samples = [_sample(label, group, wave) for label, group in _columns(whole).items()]
+    samples = [sample_of(label, group, wave) for label, group in columns_of(whole).items()]
     return compare_samples(samples, files, strict=bool(targets), draws=draws)
 
 
@@ -87,7 +87,7 @@ def _check(run: Run, wave: int) -> None:
         raise RunError(f"{run.path}: has no wave {wave}; its waves are 0 to {len(run.scenario.waves) - 1}")
 
 
-def _columns(runs: Iterable[Run]) -> dict[str, list[Run]]:
+def columns_of(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """Put together the runs that answer alike, and name each lot by what sets it apart."""
     lots: dict[tuple[str, int], list[Run]] = {}
     variants: dict[tuple[str, str], list[str]] = {}
@@ -132,7 +132,7 @@ def _label(spec: str, mine: Mapping[str, Any], others: Sequence[Mapping[str, Any
     return ", ".join([spec, *(f"{path.removesuffix('.name').rpartition('.')[2]} {mine[path]}" for path in shown)])
 
 
-def _sample(label: str, runs: Sequence[Run], wave: int) -> Sample:
+def sample_of(label: str, runs: Sequence[Run], wave: int) -> Sample:
     """Put the readable answers of runs together and say which of them are drawn again together.
 
     The same people in two runs (one population, seed and size) are the same persons.
