@@ -104,7 +104,7 @@ def write_alpaca(path: str | Path, answers: Iterable[Answer], seed: int | None =
             {
                 "instruction": instruction,
                 "input": "",
-                "output": _output(one, dict(_OPTION.findall(instruction))),
+                "output": output_line(one, instruction),
                 "respondent_id": one.person,
                 "question_index": one.item.name,
                 "question": one.item.text,
@@ -121,7 +121,21 @@ def _instruction(one: Answer, options: list[str]) -> str:
     return "\n".join([*lines, "Answer directly." if options else ""]).rstrip()
 
 
-def _output(one: Answer, options: dict[str, str]) -> str:
+def output_line(one: Answer, prompt: str) -> str:
+    r"""Write an answer as the ``output`` of its prompt: the option's line, the stance as JSON, or the text.
+
+    Args:
+        one: With status ``ok``.
+        prompt: The instruction, which may list lettered options.
+
+    Raises:
+        TuneError: The options listed lack the answer.
+
+    Example:
+        >>> output_line(Answer("7", Item("q", "?", options=("yes", "no")), "no"), "Well?\nA. no\nB. yes")
+        'A. no'
+    """
+    options = dict(_OPTION.findall(prompt))
     if not one.item.options:
         return f"{one.value:g}" if isinstance(one.value, float) else str(one.value)
     if one.item.options == STANCES and not options:
