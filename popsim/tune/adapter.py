@@ -166,8 +166,8 @@ def add_adapter(model: Any, config: AdapterConfig) -> Any:
             if config.start:
                 adapters.content(f"{config.name}: start", config.base, Path(config.start))
                 warnings.filterwarnings("error", "Found missing adapter keys")
-                return PeftModel.from_pretrained(model, config.start, is_trainable=True, autocast_adapter_dtype=False)
-            return get_peft_model(model, settings, autocast_adapter_dtype=False)
+                return PeftModel.from_pretrained(model, config.start, is_trainable=True)
+            return get_peft_model(model, settings)
         except EngineError as problem:
             raise TuneError(str(problem)) from None
         except Exception as problem:

@@ -126,6 +126,14 @@ def test_every_loss_on_answers_falls(base, files, tmp_path, data, loss, more):
     assert found[-1] < found[0]
 
 
+def test_a_base_in_half_precision_is_tuned_in_single(base, files, tmp_path):
+    stage = {"data": files["groups"], "loss": {"kind": "first_token_kl"}, "epochs": 20, "learning_rate": 0.01}
+    tune_adapter(config(base, stage, dtype="bfloat16"), tmp_path / "out")
+    assert {one.dtype for one in weights(tmp_path / "out").values()} == {np.dtype(np.float32)}
+    found = losses_of(tmp_path / "out")
+    assert found[-1] < 0.5 * found[0]
+
+
 def test_a_killed_tune_goes_on_to_the_same_adapter(base, files, tmp_path):
     stages = [
         {"name": "first", "data": files["people"], "loss": {"kind": "answer"}, "checkpoint": 1},

@@ -107,7 +107,7 @@ def test_alpaca_task_by_task(tmp_path):
     lettered = "Your age: 44\nHow is it?\nA. good\nB. bad\nAnswer directly."
     rows = [
         {"instruction": lettered, "input": "", "output": "B. bad", "respondent_id": 9, "question_index": "h"},
-        {"instruction": lettered, "output": "good"},
+        {"instruction": lettered.replace("Your age:", "您的年龄："), "output": "good"},
         {"instruction": lettered, "output": "perhaps"},
         {"instruction": "Stance?", "output": '```json\n{"predict": "Negative", "reason": "costs"}\n```'},
         {"instruction": "Who speaks?", "output": "female", "field": "sex"},
@@ -115,7 +115,7 @@ def test_alpaca_task_by_task(tmp_path):
     ]
     bad, good, lost, stance, sex, told = formats.read_alpaca(put(tmp_path, rows), study="gss")
     assert (bad.person, bad.item.name, bad.value, bad.facts) == ("9", "h", "bad", {"age": "44"})
-    assert good.value == "good"
+    assert (good.value, good.facts) == ("good", {"年龄": "44"})
     assert (lost.value, lost.status) == (None, "unreadable")
     assert (stance.value, stance.reasoning) == ("negative", "costs")
     assert (sex.item.name, sex.value, sex.item.options) == ("sex", "female", ())

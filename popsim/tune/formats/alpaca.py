@@ -19,7 +19,7 @@ from popsim.tune.records import Answer, Item, make_answer
 STANCES = ("positive", "neutral", "negative")
 _OPTION = re.compile(r"^\s*\(?([A-Z])[.)、:：]\s*(\S.*?)\s*$", re.MULTILINE)
 _LETTER = re.compile(r"^\s*\(?([A-Z])(?:[.)、:：\s].*)?$", re.DOTALL)
-_FACT = re.compile(r"^Your ([^:\n]+): (.+)$", re.MULTILINE)
+_FACT = re.compile(r"^(?:your |您的|你的)\s*([^:：\n]+)[:：]\s*(.+)$", re.MULTILINE | re.IGNORECASE)
 _FENCE = re.compile(r"^```\w*\s*|\s*```$")
 
 
