@@ -9,6 +9,7 @@ from popsim.errors import TuneError
 from popsim.files import Frozen, merge, read_yaml, validate
 from popsim.scenario import Share
 from popsim.survey.questions import Name, Text
+from popsim.tune.asking import Steering
 from popsim.tune.config import find_training
 from popsim.tune.formats.table import ColumnMap
 from popsim.tune.splits import By
@@ -94,6 +95,8 @@ class Stage(Frozen):
     facts: tuple[Text, ...] = ()
     """For ``apart: [group]`` of persons' answers: the facts that make a group."""
     loss: LossSettings
+    steering: Steering = "portray"
+    """How a group is named in the prompt; see `popsim.tune.asking.ask_group`."""
     shots: int = Field(default=0, ge=0)
     """Other answers of the same person that stand in the prompt."""
     reasoning: bool = False

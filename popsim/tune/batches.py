@@ -94,7 +94,7 @@ class Encoder:
             what = "distributions of groups (cultures, subpop)" if kind in DISTRIBUTIONS else "answers of persons"
             raise TuneError(f"stage {stage.name}: loss {kind} learns from {what}; choose another loss or file")
         if kind in DISTRIBUTIONS:
-            rows = [self._group(one, ordered=kind == "first_token_wasserstein") for one in groups]
+            rows = [self._group(one, stage) for one in groups]
         elif kind == "preference":
             rows = [self._pair(*pair) for pair in preference_pairs(people, seed)]
         else:
@@ -105,10 +105,11 @@ class Encoder:
             raise TuneError(f"stage {stage.name}: of {len(records)} records none can be learned from")
         return kept, len(records) - len(kept)
 
-    def _group(self, one: Shares, *, ordered: bool) -> Row:
+    def _group(self, one: Shares, stage: Stage) -> Row:
+        ordered = stage.loss.kind == "first_token_wasserstein"
         if ordered and not one.item.ordered:
             raise TuneError(f"question {one.item.name}: options have no order; take loss first_token_kl")
-        ids, text, asked = self._read(ask_group(one))
+        ids, text, asked = self._read(ask_group(one, stage.steering))
         places = tuple(float("nan") if place is None else place for place in one.item.places)
         if ordered and sum(share for share, place in zip(one.shares, places, strict=True) if place == place) <= 0:
             raise TuneError(f"question {one.item.name}: {one.group} answered only with options that have no place")

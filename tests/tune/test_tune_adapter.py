@@ -73,10 +73,10 @@ def losses_of(folder):
     return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def served(base, folder):
+def served(base, folder, steering="portray"):
     """The option shares that the engine gives through the adapter."""
     engine = load_engine(f"transformers:{base}", adapters={"mine": str(folder)}, device="cpu")
-    asked = [ask_group(one) for one in GROUPS]
+    asked = [ask_group(one, steering) for one in GROUPS]
     prompts = [
         Prompt((("user", one.text),), prefill=one.prefill, choices=tuple(one.letters), adapter="mine") for one in asked
     ]
@@ -94,6 +94,14 @@ def test_tuning_on_shares_brings_the_served_options_to_the_groups(base, files, t
     assert (found.argmax(axis=1) == human.argmax(axis=1)).all()
     if kind == "first_token_kl":
         assert 0.5 * np.abs(found - human).sum(axis=1).max() < 0.1
+
+
+@pytest.mark.parametrize("steering", ["qa", "bio"])
+def test_each_way_to_name_a_group_is_trained_as_it_is_asked(base, files, tmp_path, steering):
+    stage = {"data": files["groups"], "loss": {"kind": "first_token_kl"}, "epochs": 60, "learning_rate": 0.02}
+    tune_adapter(config(base, {**stage, "steering": steering}), tmp_path / "out")
+    human = np.array([one.shares for one in GROUPS])
+    assert 0.5 * np.abs(served(base, tmp_path / "out", steering) - human).sum(axis=1).max() < 0.1
 
 
 def test_served_probabilities_are_a_direct_softmax_over_the_option_logits(base, files, tmp_path):
