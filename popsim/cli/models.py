@@ -1,10 +1,12 @@
 """Commands about who answers: the engines, the cache of what they said, and the training of a small model."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -72,18 +74,50 @@ def cache(
 
 def tune(
     config: Annotated[str, typer.Argument(help="A training file, or the name of a shipped one.")],
-    out_folder: Annotated[Path, typer.Option("--out", help="The folder for the model.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="The folder for the model or adapter.")],
 ) -> None:
-    """Train a small model on simulated respondents; the same command again continues where it stopped."""
+    """Train a small model on simulated respondents, or an adapter on people's answers; run again, it continues."""
+    from popsim.tune.adapter_config import is_adapter
+
+    if is_adapter(config):
+        _tune_adapter(config, out_folder)
+    else:
+        _tune_from_scratch(config, out_folder)
+
+
+def _tune_from_scratch(config: str, folder: Path) -> None:
     from popsim.tune import load_tune_config
 
     loaded = load_tune_config(config)
-    missing = [module for module in ("torch", "transformers") if find_spec(module) is None]
-    if missing:
-        raise PopsimError(f"popsim tune: needs {', '.join(missing)}; run: pip install 'popsim[tune]'")
-    from popsim.tune.scratch import Progress as Training
+    _need("torch", "transformers")
     from popsim.tune.scratch import tune as train
 
+    with _bar() as tell:
+        train(loaded, folder, tell)
+    out.print(f"Written to {folder}; ask it with --engine nano:{folder}")
+
+
+def _tune_adapter(config: str, folder: Path) -> None:
+    from popsim.tune.adapter_config import load_adapter_config
+
+    loaded = load_adapter_config(config)
+    _need("torch", "transformers", "peft")
+    from popsim.tune.adapter import tune_adapter
+
+    with _bar() as tell:
+        tune_adapter(loaded, folder, tell)
+    out.print(f"Written to {folder}; ask it with engine options adapters: {{{loaded.name}: {folder}}}")
+
+
+def _need(*modules: str) -> None:
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise PopsimError(f"popsim tune: needs {', '.join(missing)}; run: pip install 'popsim[tune]'")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Any], None]]:
+    """Show how far a training is, which tells it after every step."""
     columns = (
         TextColumn("step {task.fields[step]}"),
         BarColumn(),
@@ -93,12 +127,11 @@ def tune(
     with interruptible(), Progress(*columns, console=err, refresh_per_second=2) as bar:
         task = bar.add_task("training", total=1.0, step=0, found="")
 
-        def tell(state: Training) -> None:
+        def tell(state: Any) -> None:
             found = "  ".join(f"{name} {value:.3f}" for name, value in state.log.items() if isinstance(value, float))
             bar.update(task, completed=state.share, step=state.step, found=f"loss {state.loss:.3f}  {found}")
 
-        train(loaded, out_folder, tell)
-    out.print(f"Written to {out_folder}; ask it with --engine nano:{out_folder}")
+        yield tell
 
 
 def _named(versions: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Training: simulated respondents -> pairs of prompt and answer -> a tokenizer and a small language model."""
+"""Training: simulated respondents -> a tokenizer and a small language model; people's answers -> a LoRA adapter."""
 
 from popsim.tune.config import TuneConfig, load_tune_config
 

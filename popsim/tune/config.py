@@ -174,7 +174,23 @@ def load_tune_config(name: str | Path) -> TuneConfig:
         >>> load_tune_config("nano").name
         'nano'
     """
-    path, known = Path(name), {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
+    path = find_training(name)
+    return validate(TuneConfig, read_yaml(path, TuneError), str(path), TuneError)
+
+
+def find_training(name: str | Path) -> Path:
+    """Find a training file by its path, or by its name alone when it is shipped.
+
+    Raises:
+        TuneError: There is none.
+
+    Example:
+        >>> find_training("nano").name
+        'nano.yaml'
+    """
+    here = Path(__file__).parent
+    path = Path(name)
+    known = {path.stem: path for path in [*sorted(here.glob("*.yaml")), *sorted((here / "presets").glob("*.yaml"))]}
     if not path.is_file():
         if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
             raise TuneError(f"{path}: no such file")
@@ -182,4 +198,4 @@ def load_tune_config(name: str | Path) -> TuneConfig:
             near = did_you_mean(str(name), known)
             raise TuneError(f"{name}: neither a .yaml file nor shipped{near} Shipped: {', '.join(known)}")
         path = known[str(name)]
-    return validate(TuneConfig, read_yaml(path, TuneError), str(path), TuneError)
+    return path

@@ -9,16 +9,16 @@ from transformers import GenerationConfig, LlamaForCausalLM
 from transformers.utils import logging
 
 from popsim.errors import RunError
-from popsim.files import write_whole
+from popsim.files import Frozen, write_whole
 from popsim.tune.config import TuneConfig
 from popsim.tune.pairs import draw_pairs
 from popsim.tune.tokenizer import train_tokenizer, write_tokenizer
 
 LOG = "log.jsonl"
-_RECORD = "tune.json"
+RECORD = "tune.json"
 
 
-def claim(folder: Path, config: TuneConfig) -> bool:
+def claim(folder: Path, config: Frozen) -> bool:
     """Make a folder the folder of one training.
 
     Args:
@@ -31,7 +31,7 @@ def claim(folder: Path, config: TuneConfig) -> bool:
     Raises:
         RunError: It belongs to another training, or is taken by other files.
     """
-    record, mine = folder / _RECORD, config.model_dump(mode="json")
+    record, mine = folder / RECORD, config.model_dump(mode="json")
     if not record.is_file():
         if folder.is_dir() and any(folder.iterdir()):
             raise RunError(f"{folder}: holds other files; choose a new folder")

@@ -1,0 +1,263 @@
+"""Records as token ids, and the loss of a batch of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from popsim.engines.local.texts import Texts
+from popsim.errors import TuneError
+from popsim.tune import formats, losses
+from popsim.tune.adapter_config import DISTRIBUTIONS, DataFile, LossSettings, Stage
+from popsim.tune.asking import Asked, ask_group, ask_person, other_answers, target_text
+from popsim.tune.letters import letter_tokens, number_tokens
+from popsim.tune.losses import IGNORED
+from popsim.tune.pairings import preference_pairs
+from popsim.tune.records import Answer, Item, Shares
+
+_TAIL = 64
+_MOST_NUMBERS = 1001
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A prompt with what is to be learned from it.
+
+    Attributes:
+        prompt: Token ids up to where the answer begins.
+        answer: Token ids of the answer with its end; empty for shares.
+        rejected: Token ids of another person's answer.
+        options: The ids that each option, or each number of the scale, may be.
+        shares: Human shares of the options.
+        places: Of the options; NaN: none.
+        number: The true number, as a share of the scale's range from its lower end.
+        digits: For numbers of several tokens: position in the answer, digit, worth as a share of the range.
+    """
+
+    prompt: list[int]
+    answer: list[int]
+    rejected: list[int] = field(default_factory=list)
+    options: list[list[int]] = field(default_factory=list)
+    shares: tuple[float, ...] = ()
+    places: tuple[float, ...] = ()
+    number: float = 0.0
+    digits: tuple[tuple[int, int, float], ...] = ()
+
+
+def read_records(data: DataFile) -> list[Answer] | list[Shares]:
+    """Read the file of a stage.
+
+    Raises:
+        TuneError: It cannot be read.
+    """
+    path = Path(data.file)
+    if data.format == "csv" and data.columns is not None:
+        return formats.read_csv(path, data.columns)
+    if data.format == "socsci":
+        return formats.read_socsci(path, data.missing)
+    if data.format == "cultures":
+        return formats.read_cultures(path)
+    if data.format == "subpop":
+        return formats.read_subpop(path)
+    return formats.read_run(path) if data.format == "run" else formats.read_alpaca(path)
+
+
+class Encoder:
+    """Turns records into rows for one model.
+
+    Args:
+        tokenizer: Of transformers, with a chat template.
+        vocabulary: How many tokens the model knows.
+        end: The token that ends a reply.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int, end: int) -> None:
+        self._tokenizer, self._end = tokenizer, end
+        self._texts = Texts(tokenizer, vocabulary)
+        self._letters = lru_cache(4096)(lambda before, letters: letter_tokens(tokenizer, before, letters))
+        self._numbers = lru_cache(4096)(lambda before, numbers: number_tokens(tokenizer, before, numbers))
+
+    def rows(self, records: Sequence[Answer] | Sequence[Shares], stage: Stage, seed: int) -> tuple[list[Row], int]:
+        """Give the rows of records that are not too long, and how many were left out, by length or without an answer.
+
+        Raises:
+            TuneError: Loss and records do not go together, or nothing remains.
+        """
+        kind = stage.loss.kind
+        groups = [one for one in records if isinstance(one, Shares)]
+        people = [one for one in records if isinstance(one, Answer) and one.status == "ok"]
+        if (kind in DISTRIBUTIONS) != bool(groups):
+            what = "distributions of groups (cultures, subpop)" if kind in DISTRIBUTIONS else "answers of persons"
+            raise TuneError(f"stage {stage.name}: loss {kind} learns from {what}; choose another loss or file")
+        if kind in DISTRIBUTIONS:
+            rows = [self._group(one, stage) for one in groups]
+        elif kind == "preference":
+            rows = [self._pair(*pair) for pair in preference_pairs(people, seed)]
+        else:
+            shots = other_answers(people, stage.shots, seed)
+            rows = [self._person(one, few, stage) for one, few in zip(people, shots, strict=True)]
+        kept = [row for row in rows if len(row.prompt) + max(len(row.answer), len(row.rejected)) <= stage.max_tokens]
+        if not kept:
+            raise TuneError(f"stage {stage.name}: of {len(records)} records none can be learned from")
+        return kept, len(records) - len(kept)
+
+    def _group(self, one: Shares, stage: Stage) -> Row:
+        ordered = stage.loss.kind == "first_token_wasserstein"
+        if ordered and not one.item.ordered:
+            raise TuneError(f"question {one.item.name}: options have no order; take loss first_token_kl")
+        ids, text, asked = self._read(ask_group(one, stage.steering))
+        places = tuple(float("nan") if place is None else place for place in one.item.places)
+        if ordered and sum(share for share, place in zip(one.shares, places, strict=True) if place == place) <= 0:
+            raise TuneError(f"question {one.item.name}: {one.group} answered only with options that have no place")
+        options = self._letters(text[-_TAIL:], asked.letters)
+        return Row(ids, [], options=options, shares=one.shares, places=places)
+
+    def _person(self, one: Answer, shots: Sequence[Answer], stage: Stage) -> Row:
+        ids, text, _ = self._read(ask_person(one, shots, reasoning=stage.reasoning))
+        answer = self._behind(text, target_text(one, reasoning=stage.reasoning))
+        if stage.loss.kind != "number":
+            return Row(ids, answer)
+        grid = numbers_of(one.item)
+        if not isinstance(one.value, float) or one.item.low is None or one.item.high is None:
+            raise TuneError(f"question {one.item.name}: loss number needs a scale from low to high")
+        span = one.item.high - one.item.low
+        where = (one.value - one.item.low) / span
+        tokens = self._numbers(text[-_TAIL:], grid) if grid else None
+        if tokens:
+            return Row(ids, answer, options=tokens, number=where)
+        return Row(ids, answer, number=where, digits=self._digits(answer, span, one.item.name))
+
+    def _pair(self, chosen: Answer, rejected: str | float) -> Row:
+        ids, text, _ = self._read(ask_person(chosen))
+        other = Answer(chosen.person, chosen.item, rejected, facts=chosen.facts, prompt=chosen.prompt)
+        return Row(ids, self._behind(text, target_text(chosen)), rejected=self._behind(text, target_text(other)))
+
+    def _digits(self, answer: list[int], span: float, name: str) -> tuple[tuple[int, int, float], ...]:
+        pieces = [str(self._tokenizer.decode([token])).strip() for token in answer[:-1]]
+        places = [
+            (at, piece) for at, piece in enumerate(pieces) if len(piece) == 1 and piece.isascii() and piece.isdigit()
+        ]
+        text = "".join(pieces)
+        if len(places) != sum(map(str.isdigit, text)):
+            raise TuneError(f"question {name}: {text} is neither one token nor one token a digit; rescale the answers")
+        whole = len(text.partition(".")[0].lstrip("-"))
+        return tuple((at, int(piece), 10.0 ** (whole - 1 - i) / span) for i, (at, piece) in enumerate(places))
+
+    def digit_tokens(self) -> list[list[int]]:
+        """Give the ids of the digits 0 to 9 inside a number."""
+        return letter_tokens(self._tokenizer, "1", "0123456789")
+
+    def _read(self, asked: Asked) -> tuple[list[int], str, Asked]:
+        text, ids = self._texts.read((("user", asked.text),), asked.prefill)
+        return ids.tolist(), text, asked
+
+    def _behind(self, text: str, answer: str) -> list[int]:
+        before, whole = self._texts.plain(text[-_TAIL:]), self._texts.plain(text[-_TAIL:] + answer)
+        stable = whole[: len(before)] == before
+        return [*(whole[len(before) :] if stable else self._texts.plain(answer)), self._end]
+
+
+def numbers_of(item: Item) -> tuple[float, ...]:
+    """List the numbers of a scale; none where it has no ends or too many numbers.
+
+    Example:
+        >>> numbers_of(Item("q", "?", low=1, high=2, step=0.5))
+        (1.0, 1.5, 2.0)
+    """
+    if item.low is None or item.high is None or (item.high - item.low) / item.step > _MOST_NUMBERS - 1:
+        return ()
+    count = round((item.high - item.low) / item.step) + 1
+    return tuple(float(round(item.low + i * item.step, 9)) for i in range(count))
+
+
+def batch_loss(model: Any, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]) -> torch.Tensor:
+    """Compute the loss of a batch, a mean over its rows (of `answer`: over its tokens).
+
+    Args:
+        model: With an adapter.
+        rows: From `Encoder.rows`.
+        loss: Which.
+        digits: From `Encoder.digit_tokens`, for numbers of several tokens.
+    """
+    if loss.kind == "preference":
+        chosen, rejected = (_log_probability(model, rows, second=second) for second in (False, True))
+        with torch.no_grad(), model.disable_adapter():
+            base = [_log_probability(model, rows, second=second) for second in (False, True)]
+        assert loss.beta is not None
+        return losses.preference(chosen, rejected, base[0], base[1], loss.beta)
+    ids, mask, labels = _padded([(row.prompt, row.answer) for row in rows], model.device)
+    logits = model(input_ids=ids, attention_mask=mask).logits
+    first = logits[torch.arange(len(rows)), torch.tensor([len(row.prompt) - 1 for row in rows])]
+    if loss.kind in DISTRIBUTIONS:
+        return _distribution_loss(first, rows, loss)
+    found = losses.answer_cross_entropy(logits, labels)
+    if loss.kind == "number":
+        assert loss.weight is not None
+        found = found + loss.weight * _penalty(logits, first, rows, loss, digits)
+    return found
+
+
+def _distribution_loss(first: torch.Tensor, rows: Sequence[Row], loss: LossSettings) -> torch.Tensor:
+    logits = losses.option_logits(first, [row.options for row in rows])
+    shares = _table([row.shares for row in rows], 0.0, logits)
+    if loss.kind == "first_token_kl":
+        return losses.first_token_kl(logits, shares, per_option=loss.per_option)
+    if loss.kind == "first_token_js":
+        return losses.first_token_js(logits, shares)
+    if loss.kind == "first_token_ce":
+        return losses.first_token_ce(logits, shares)
+    return losses.first_token_wasserstein(logits, shares, _table([row.places for row in rows], np.nan, logits))
+
+
+def _penalty(
+    logits: torch.Tensor, first: torch.Tensor, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]
+) -> torch.Tensor:
+    """The distance penalty, distances as shares of each scale's range."""
+    assert loss.slope is not None
+    parts = []
+    for i, row in enumerate(rows):
+        if row.options:
+            scored = losses.option_logits(first[i : i + 1], [row.options])
+            values = torch.linspace(0, 1, len(row.options), dtype=scored.dtype, device=scored.device)
+            true = scored.new_tensor([row.number])
+            parts.append(losses.number_penalty(scored, values, true, slope=loss.slope, width=loss.width))
+            continue
+        at = [len(row.prompt) - 1 + place for place, _, _ in row.digits]
+        scored = losses.option_logits(logits[i, at], [digits] * len(at))[None]
+        true = torch.tensor([[digit for _, digit, _ in row.digits]], device=scored.device)
+        worth = scored.new_tensor([[worth for _, _, worth in row.digits]])
+        parts.append(losses.digit_penalty(scored, true, worth, slope=loss.slope, width=loss.width))
+    return torch.stack(parts).mean()
+
+
+def _log_probability(model: Any, rows: Sequence[Row], *, second: bool) -> torch.Tensor:
+    """Log-probability of each answer, its end included."""
+    ids, mask, labels = _padded([(row.prompt, row.rejected if second else row.answer) for row in rows], model.device)
+    logs = model(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
+    learned = labels != IGNORED
+    picked = logs.gather(-1, labels.clamp_min(0)[..., None])[..., 0]
+    return (picked * learned).sum(1)
+
+
+def _padded(
+    pairs: Sequence[tuple[list[int], list[int]]], device: Any
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
+    ids = torch.zeros(len(pairs), longest, dtype=torch.long)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
+    for i, (prompt, answer) in enumerate(pairs):
+        ids[i, : len(prompt) + len(answer)] = torch.tensor([*prompt, *answer])
+        mask[i, : len(prompt) + len(answer)] = 1
+        labels[i, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = torch.tensor(answer, dtype=torch.long)
+    return ids.to(device), mask.to(device), labels.to(device)
+
+
+def _table(rows: Sequence[Sequence[float]], filler: float, like: torch.Tensor) -> torch.Tensor:
+    whole = np.full(tuple(like.shape), filler)
+    for i, row in enumerate(rows):
+        whole[i, : len(row)] = row
+    return torch.as_tensor(whole, dtype=like.dtype, device=like.device)
