@@ -19,7 +19,7 @@ from popsim.evaluate.sample import Outcome, Sample, changes_by_person
 from popsim.evaluate.statistics import Values, trimmed_sd
 from popsim.evaluate.targets import DIRECTIONS, POOLED, Target, TargetFile, share_sets
 from popsim.evaluate.verdicts import FEWEST, human_error
-from popsim.survey import Change
+from popsim.survey import Difference
 
 MEASURES = ("trimmed SD", "SD", "IQR", "tails", "entropy")
 RATIO = 0.9
@@ -80,7 +80,7 @@ def audit(sample: Sample, files: Sequence[TargetFile] = (), draws: int = _DRAWS,
             as_numbers(frame["value"]), frame["unit"].to_numpy(), as_numbers(frame["weight"]), frame["person"].nunique()
         )
         where = {"column": sample.label, **place._asdict()}
-        kind = "change" if isinstance(found, Change) else found.kind
+        kind = "change" if isinstance(found, Difference) else found.kind
         spreads = spread_of(cell, kind, human.cell, sample.stratum, draws, seed)
         ratios += [where | row for row in _ratio_rows(spreads, human, cell.people)]
         parts.append(where | _parts(frame, human.cell, kind))
@@ -101,13 +101,13 @@ def places(sample: Sample) -> Iterator[tuple[Place, Outcome, pd.DataFrame]]:
     """
     for (group, name), vignette in sample.vignettes.items():
         mine = sample.answers[sample.answers["vignette"].eq(name) & sample.answers["group"].eq(group)]
-        changes: Mapping[str, Change] = vignette.reference.changes if vignette.reference else {}
+        changes: Mapping[str, Difference] = vignette.reference.changes if vignette.reference else {}
         ends = {end for change in changes.values() for end in (change.shock, change.baseline)}
         asked = {
             q.name: q for q in vignette.questions if q.kind in ("number", "scale", "choice") and q.name not in ends
         }
         for outcome, found in {**changes, **asked}.items():
-            if isinstance(found, Change):
+            if isinstance(found, Difference):
                 frame = changes_by_person(mine, found).rename(columns={"change": "value"})
             else:
                 frame = mine[mine["question"].eq(outcome)].dropna(subset="value")
@@ -231,7 +231,7 @@ def human_spread(
             continue
         cell = human_cells(rows, vignette).get((place.outcome, place.arm))
         if cell is not None and len(cell.values) >= FEWEST:
-            kind = "change" if isinstance(found, Change) else found.kind
+            kind = "change" if isinstance(found, Difference) else found.kind
             return Human(spread_of(cell, kind, cell, np.zeros(cell.people, dtype=np.int64), draws), "rows", cell, True)
     spreads: Spreads = {}
     known_from = ""
@@ -300,7 +300,7 @@ def _parts(frame: pd.DataFrame, human: Cell | None, kind: str) -> dict[str, obje
 
 def _directions(sample: Sample, files: Sequence[TargetFile], draws: int, seed: int) -> Iterator[dict[str, object]]:
     """Compare the entropy of fall, same and rise with that of published shares, arms pooled as they were."""
-    cut = {place: frame for place, found, frame in places(sample) if isinstance(found, Change)}
+    cut = {place: frame for place, found, frame in places(sample) if isinstance(found, Difference)}
     for file in files:
         for shares in (shares for shares in share_sets(file.targets).values() if tuple(shares) == DIRECTIONS):
             one: Target = next(iter(shares.values()))
