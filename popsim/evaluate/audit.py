@@ -6,7 +6,7 @@ answers beside 1,000 human ones the rule is silent on people, finds an SD of 0.7
 (``benchmarks/audit.py``).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -101,7 +101,7 @@ def places(sample: Sample) -> Iterator[tuple[Place, Outcome, pd.DataFrame]]:
     """
     for (group, name), vignette in sample.vignettes.items():
         mine = sample.answers[sample.answers["vignette"].eq(name) & sample.answers["group"].eq(group)]
-        changes: Mapping[str, Difference] = vignette.reference.changes if vignette.reference else {}
+        changes = vignette.changes
         ends = {end for change in changes.values() for end in (change.shock, change.baseline)}
         asked = {
             q.name: q for q in vignette.questions if q.kind in ("number", "scale", "choice") and q.name not in ends
