@@ -94,6 +94,7 @@ def model_card(config: TuneConfig, parameters: int, figures: dict[str, Any]) -> 
     """
     model, train = config.model, config.train
     rows = "\n".join(f"| {name.replace('_', ' ')} | {_figure(value)} |" for name, value in figures.items())
+    counted = f", of which a digit counts {train.figures:g} times" if train.figures != 1 else ""
     span = f"{train.steps} steps" if train.steps else f"{train.minutes:g} minutes"
     return f"""---
 license: apache-2.0
@@ -127,7 +128,7 @@ phrases as tokens; digits, brackets, quotation marks and answer tags stand alone
 system prompt.
 
 Trained from random weights for {span} in batches of {train.prompts} prompts with {config.draw.answers} answers each,
-loss on the answers only; for the first {train.brief:.0%} prompts and answers end after persona and recall. Muon for the
+loss on the answers only{counted}; for the first {train.brief:.0%} prompts and answers end after persona and recall. Muon for the
 matrices (peak rate {train.matrix_rate:g}), AdamW for the rest ({train.learning_rate:g}), linear decay. `tune.json`
 holds all settings, `log.jsonl` the course of the training.
 

@@ -47,3 +47,24 @@ def test_replies_are_readable(name):
     prompts = asked(name, 60)
     readings = [prompts.read(i, reply) for i, reply in enumerate(answer_all(Nano(), prompts))]
     assert np.mean([reading.status == "ok" for reading in readings]) >= 0.9
+
+
+def test_a_figure_that_was_heard_pulls_answers_its_way_and_the_unsure_more():
+    item = {
+        "name": "forecast",
+        "text": "Experts now expect inflation of 6.0% over the coming 12 months.",
+        "source": "evening news",
+        "reach": 1.0,
+        "signal": {"variable": "inflation", "value": 6.0, "sd": 1.0, "unit": "%"},
+    }
+    moved = {}
+    for level in ("extremely weak", "extremely strong"):
+        means = []
+        for news in ([], [item]):
+            given = {"size": 60, "seed": 5, "people.confidence": level, "news": news}
+            prompts = Round(PopulationModel(popsim.load_scenario("oil_price_rise", given)), 0)
+            readings = [prompts.read(i, reply) for i, reply in enumerate(answer_all(Nano(), prompts))]
+            means.append(np.nanmean([reading.answers[1].value for reading in readings]))
+        moved[level] = (means[1] - means[0]) / (6.0 - means[0])
+    assert moved["extremely weak"] > 0.15
+    assert 0.03 < moved["extremely strong"] < moved["extremely weak"]
