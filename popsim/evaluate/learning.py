@@ -13,17 +13,18 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 COLUMNS = ["confidence", "rate", "se", "low", "high", "wrong_direction", "treated", "control"]
 _FEWEST = 10
-_WIDE = 1.959964
+_UPPER = 0.975
 
 
 def learning_rate(
     prior: Floats, posterior: Floats, shown: NDArray[np.bool_], signal: float, weight: Floats | None = None
 ) -> dict[str, float]:
-    """Estimate the weight on a signal, by weighted least squares with robust standard errors (HC1).
+    """Estimate the weight on a signal, by weighted least squares with robust standard errors (HC3).
 
     Args:
         prior: (n,) answers before.
@@ -51,12 +52,13 @@ def learning_rate(
         return {**dict.fromkeys(COLUMNS[1:6], np.nan), **counts}
     terms = np.column_stack([treat * gap, np.ones(len(gap)), treat, gap])
     estimate, se = _least_squares(terms, update, weights)
+    wide = float(stdtrit(len(gap) - terms.shape[1], _UPPER))
     wrong = weights * shown * (np.sign(update) == -np.sign(gap)) * (update != 0)
     return {
         "rate": estimate,
         "se": se,
-        "low": estimate - _WIDE * se,
-        "high": estimate + _WIDE * se,
+        "low": estimate - wide * se,
+        "high": estimate + wide * se,
         "wrong_direction": float(wrong.sum() / (weights * shown).sum()),
         **counts,
     }
@@ -96,10 +98,12 @@ def published_learning_rates() -> pd.DataFrame:
 
 
 def _least_squares(terms: Floats, outcome: Floats, weight: Floats) -> tuple[float, float]:
-    """Give the first coefficient and its robust standard error."""
-    inverse = np.linalg.pinv(terms.T @ (weight[:, None] * terms))
-    estimate = inverse @ (terms.T @ (weight * outcome))
-    score = terms * (weight * (outcome - terms @ estimate))[:, None]
-    n, k = terms.shape
-    variance = inverse @ (score.T @ score) @ inverse * (n / max(n - k, 1))
+    """Give the first coefficient and its robust standard error, each residual over one less its leverage (HC3)."""
+    root = np.sqrt(weight)[:, None]
+    x, y = terms * root, outcome * root[:, 0]
+    inverse = np.linalg.pinv(x.T @ x)
+    estimate = inverse @ (x.T @ y)
+    leverage = np.minimum((x @ inverse * x).sum(axis=1), 1 - 1e-9)
+    score = x * ((y - x @ estimate) / (1 - leverage))[:, None]
+    variance = inverse @ (score.T @ score) @ inverse
     return float(estimate[0]), float(np.sqrt(max(variance[0, 0], 0.0)))

@@ -128,8 +128,9 @@ phrases as tokens; digits, brackets, quotation marks and answer tags stand alone
 system prompt.
 
 Trained from random weights for {span} in batches of {train.prompts} prompts with {config.draw.answers} answers each,
-loss on the answers only{counted}; for the first {train.brief:.0%} prompts and answers end after persona and recall. Muon for the
-matrices (peak rate {train.matrix_rate:g}), AdamW for the rest ({train.learning_rate:g}), linear decay. `tune.json`
+loss on the answers only{counted}; for the first {train.brief:.0%} prompts and
+answers end after persona and recall. Muon for the matrices (peak rate {train.matrix_rate:g}), AdamW for the rest
+({train.learning_rate:g}), linear decay. `tune.json`
 holds all settings, `log.jsonl` the course of the training.
 
 ## Figures, on people held out from training

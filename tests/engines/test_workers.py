@@ -71,7 +71,7 @@ def test_a_run_on_two_workers_has_the_tables_of_one_in_process_and_is_the_same_r
         assert_frame_equal(getattr(spread, name), getattr(alone, name))
     assert set(spread.replies["text"].str.len()) != {0}
     differing = {key for key in spread.manifest if spread.manifest[key] != alone.manifest[key]}
-    assert differing <= {"started", "seconds"}
+    assert differing <= {"started", "starts", "seconds"}
     assert popsim.run(two, "alone").manifest == alone.manifest
 
 
@@ -235,6 +235,9 @@ def test_no_process_is_left_when_the_workers_are_closed_or_the_driver_ends(end, 
     assert errors == ""
     if end == "kill":
         engines = {process for process, _ in logged()}
-        assert set(left(mark, 2)).isdisjoint(map(str, engines))  # Ray's own two agents look for it for a minute
+        until = time.monotonic() + 60  # Ray's own two agents look for the driver for a minute
+        while set(marked(mark)) & set(map(str, engines)) and time.monotonic() < until:
+            time.sleep(0.2)
+        assert set(marked(mark)).isdisjoint(map(str, engines))
     else:
         assert left(mark, 0) == []

@@ -45,7 +45,7 @@ def test_the_estimate_is_that_of_statsmodels():
     posterior = prior + 0.4 * shown * (5 - prior) + rng.normal(0, 1, 200)
     gap = 5 - prior
     terms = np.column_stack([shown * gap, np.ones(200), shown, gap])
-    fit = sm.WLS(posterior - prior, terms, weights=weight).fit(cov_type="HC1")
+    fit = sm.WLS(posterior - prior, terms, weights=weight).fit(cov_type="HC3")
     found = learning_rate(prior, posterior, shown, 5.0, weight)
     assert found["rate"] == pytest.approx(fit.params[0], rel=1e-9)
     assert found["se"] == pytest.approx(fit.bse[0], rel=1e-9)

@@ -198,7 +198,7 @@ def test_every_shipped_questionnaire_fills_in_each_of_its_arms(name):
     questionnaire = load_questionnaire(name)
     arms = {arm for vignette in questionnaire.vignettes for arm in vignette.arms} or {"all"}
     for arm in arms:
-        assert "{{" not in set_arm(questionnaire, arm).model_dump_json()
+        assert "{{" not in set_arm(questionnaire, arm).model_dump_json().replace("{{answer.", "")
 
 
 def test_the_oil_arms_differ_as_the_vignette_says():
