@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from popsim.errors import NetworkError
 from popsim.network.follow import column
 from popsim.streams import uniform
 
@@ -60,7 +61,7 @@ def attribute_weight(people: pd.DataFrame, odds: Mapping[str, Mapping[str, float
         (n,) weights, 1 for people of whom nothing is said.
 
     Raises:
-        NetworkError: There is no such attribute.
+        NetworkError: There is no such attribute, or it has no such value.
 
     Example:
         >>> attribute_weight(pd.DataFrame({"party": ["a", "b"]}), {"party": {"b": 3}}).tolist()
@@ -68,7 +69,13 @@ def attribute_weight(people: pd.DataFrame, odds: Mapping[str, Mapping[str, float
     """
     weight = np.ones(len(people))
     for name, ratios in odds.items():
-        values = column(people, name, "reach").astype(str)
+        given = column(people, name, "odds")
+        if isinstance(given.dtype, pd.CategoricalDtype):
+            known = [str(level) for level in given.cat.categories]
+            for value in ratios:
+                if value not in known:
+                    raise NetworkError(f"odds.{name}: {value!r} is no value of it; allowed: {', '.join(known)}")
+        values = given.astype(str)
         weight *= values.map(lambda value, ratios=ratios: float(ratios.get(value, 1.0))).to_numpy(np.float64)
     return weight
 

@@ -63,6 +63,8 @@ class News(Frozen):
     def _comes_out(self) -> "News":
         if self.first == "most_followed" and self.odds:
             raise ValueError("odds: go with first: random, not with first: most_followed")
+        if "{{value}}" in self.text and self.signal is None:
+            raise ValueError("text: {{value}} is the signal's; give the item a signal, or write the number")
         if self.by_agreement and self.signal is None:
             raise ValueError("by_agreement: agreement needs a signal")
         if self.rule == "threshold" and (self.passed_on or self.by_confidence or self.by_agreement):

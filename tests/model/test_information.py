@@ -283,6 +283,8 @@ def test_mesas_data_collector_reads_the_model_at_every_step():
         (FORECAST | {"by_agreement": 1.0}, {}, r"news\.0\.by_agreement: there is no belief"),
         (NEWS | {"by_agreement": 1.0}, {}, "agreement needs a signal"),
         (NEWS | {"first": "most_followed", "odds": {"sex": {"male": 2.0}}}, {}, "odds: go with first: random"),
+        (NEWS | {"text": "It is {{value}}%."}, {}, "give the item a signal"),
+        (NEWS | {"reach": 0.2, "odds": {"age_band": {"80+": 2.0}}}, {}, r"odds\.age_band: '80\+' is no value of it"),
         (NEWS | {"rule": "threshold", "passed_on": 0.2}, {}, "take out passed_on"),
         (NEWS | {"reach": 0.2, "odds": {"sexe": {"male": 2.0}}}, {}, "sexe"),
         (NEWS, {"beliefs": {"inflation": BELIEFS | {"quantiles": {"all": {0.5: 1.0}}}}}, "at least two quantiles"),
