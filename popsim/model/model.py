@@ -102,6 +102,7 @@ class PopulationModel(mesa.Model):
         self.items, self._passed_on, self._post = _told(scenario)
         self.state = start_state(scenario, self.people)
         self.readings: list[Readings] = []
+        """Of each wave so far; empty where nothing hangs on them, since a million people's would fill the memory."""
         self._followers = followers(self.graph)
         self._open = _posted_questions(scenario)
         self._steps_itself = respondent.step is not mesa.Agent.step
@@ -197,9 +198,10 @@ class PopulationModel(mesa.Model):
     def _take(self, readings: Readings) -> None:
         """Keep what was read in a wave; some of it becomes posts."""
         wave, draws = len(self.readings), self.scenario.draws
-        self.readings.append(readings)
+        self.readings.append(readings if self._answer or self.scenario.remember else ())
         if self.scenario.share_opinions:
-            wrote = {i: text for i, one in enumerate(readings[::draws]) if (text := _written(one, self._open))}
+            said = zip(self.seat.tolist(), readings[::draws], strict=True)
+            wrote = {person: text for person, one in said if (text := _written(one, self._open))}
             self.state.posts.append(write_posts(self.scenario, wave, wrote, len(self.people)))
 
 
