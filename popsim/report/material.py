@@ -44,6 +44,7 @@ class Material:
         tables: The tables of the folder by name.
         changes: Shock minus baseline by person: ``vignette, outcome, arm, wave, value, weight``.
         comparison: Simulated beside human figures; any columns.
+        learning: Weights on messages that were shown at random, by confidence.
         margins: How well the people meet their population's margins.
         prompt: The prompt of one person.
         paths: What was swept; empty for a single run.
@@ -55,6 +56,7 @@ class Material:
     tables: Mapping[str, pd.DataFrame]
     changes: pd.DataFrame = field(default_factory=pd.DataFrame)
     comparison: pd.DataFrame = field(default_factory=pd.DataFrame)
+    learning: pd.DataFrame = field(default_factory=pd.DataFrame)
     margins: pd.DataFrame = field(default_factory=pd.DataFrame)
     prompt: Shown | None = None
     paths: Sequence[str] = ()

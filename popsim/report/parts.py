@@ -31,6 +31,11 @@ _CONTRASTS = (
     "Contrasts are taken within a replicate, whose points share people and random draws, and averaged over replicates; "
     "n counts replicates, intervals are Student's t at 95 %."
 )
+_LEARNED = (
+    "Weight on the message: b1 of update = b0 + b1 shown (signal - prior) + b2 shown + b3 (signal - prior), with those "
+    "to whom it was not shown as controls. rule: the beliefs that move by Bayes' rule; answers: what respondents said; "
+    "wrong direction: share of those shown it who moved away from it. Intervals are Monte-Carlo, given model and prompt."
+)
 _HEADS = {
     "human_se": "human SE", "simulated_se": "simulated SE", "z": "gap in SEs", "sd": "SD",
     "sampling_error": "sampling error of the source",
@@ -145,7 +150,7 @@ def parts(material: Material, pictured: Container[str]) -> list[Part]:
         _failures(material),
         Part("waves", "Waves"),
         Part("news", "News"),
-        Part("revision", "Revision by confidence"),
+        _revision(material),
         _cost(material),
         _methods(material),
     ]
@@ -233,6 +238,17 @@ def _human(material: Material) -> Part:
         shown = shown.assign(**{"apart by": [said for _, said in verdicts]})
         lines.append(_GAPS)
     return Part("human", title, lines, tables=[tabulate(shown, "Simulated beside published human figures", marks)])
+
+
+def _revision(material: Material) -> Part:
+    """Say how far people moved towards messages that were shown to them at random, where any were."""
+    title, found = "Revision by confidence", material.learning
+    if found.empty:
+        return Part("revision", title)
+    shown = found.drop(columns=[name for name in ("item", "signal", "weighing") if found[name].nunique() == 1])
+    item, signal = found["item"].iloc[0], found["signal"].iloc[0]
+    caption = f"Weight on {item} ({signal}) by confidence" if found["item"].nunique() == 1 else "Weights on messages"
+    return Part("revision", title, [_LEARNED], tables=[tabulate(shown, caption)])
 
 
 def _verdict(z: float) -> tuple[str, str]:

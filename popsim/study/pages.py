@@ -18,6 +18,7 @@ from popsim.report.material import Material, Shown
 from popsim.scenario import Scenario
 from popsim.study.comparing import compare
 from popsim.study.folder import Run, load_run
+from popsim.study.learning import learning
 
 PAGE = "report.html"
 _TABLES = ("answers", "replies", "people", "assignment", "heard", "states", "distributions", "readouts")
@@ -63,6 +64,7 @@ def gather(run: Run) -> Material:
         tables=tables,
         changes=_changes(scenario, tables),
         comparison=_comparison(run),
+        learning=learning(run) if run.manifest["state"] == "complete" else pd.DataFrame(),
         margins=margin_report(scenario.population, people) if len(people) else people,
         prompt=_shown(run, tables) if {"people", "assignment"} <= set(tables) else None,
         missing=_missing(run, tables),

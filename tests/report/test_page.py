@@ -198,6 +198,7 @@ def test_the_prompt_shown_hangs_on_earlier_answers_as_the_one_that_was_sent(tmp_
     )
     prompt = gather(told).prompt
     assert "When you took part in this survey before" in prompt.text
+    assert "Weight on forecast (2.8%) by confidence" in Reader(page(gather(told))).text
     assert "The household in the middle expects inflation of 2.8%." in prompt.text
     scenario = popsim.load_scenario("oil_price_pages", {"size": 20, "engine": "nano"})
     paged = popsim.run(scenario, tmp_path / "paged")
