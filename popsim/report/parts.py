@@ -34,7 +34,7 @@ _CONTRASTS = (
 _LEARNED = (
     "Weight on the message: b1 of update = b0 + b1 shown (signal - prior) + b2 shown + b3 (signal - prior), with those "
     "to whom it was not shown as controls. rule: the beliefs that move by Bayes' rule; answers: what respondents said; "
-    "wrong direction: share of those shown it who moved away from it. Intervals are Monte-Carlo, given model and prompt."
+    "wrong direction: share of those shown it who moved away. Intervals are Monte-Carlo, given model and prompt."
 )
 _HEADS = {
     "human_se": "human SE", "simulated_se": "simulated SE", "z": "gap in SEs", "sd": "SD",
