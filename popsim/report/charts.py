@@ -42,7 +42,7 @@ def ridges(bins: pd.DataFrame, marks: pd.DataFrame, title: str, words: str, widt
     above = above.assign(y=above["row"].astype(str).map(place) + _LABEL)
     ends = [drawn["low"].min(), drawn["high"].max(), under["low"].min(), under["high"].max()]
     low, high = np.nanmin(ends), np.nanmax(ends)
-    x = alt.X("low:Q", title=title, scale=alt.Scale(domain=[low, high], nice=False, zero=False))
+    x = alt.X("low:Q", title=_folded(title, width), scale=alt.Scale(domain=[low, high], nice=False, zero=False))
     x = x.axis(grid=True, tickCount=6, tickMinStep=float((bins["high"] - bins["low"]).min()))
     y_scale = alt.Scale(domain=[len(rows), 0], nice=False)
     colour = alt.Color("arm:N", scale=_cycled(PALETTE, list(dict.fromkeys(arm_of.values()))), legend=None)
@@ -100,7 +100,7 @@ def dots(frame: pd.DataFrame, groups: Sequence[str], title: str, words: str, wid
     base = alt.Chart(frame).encode(y=y, yOffset=alt.YOffset("group:N", sort=groups))
     colour = _colour("group", groups, width)
     shape = alt.Shape("group:N", scale=_cycled(SHAPES, groups), sort=groups, legend=_legend(groups, width))
-    x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
+    x = alt.X("low:Q", title=_folded(title, width), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
     intervals = base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", color=colour)
     points = base.mark_point(size=55, filled=True, opacity=1).encode(x="mean:Q", color=colour, shape=shape)
     layers: list[alt.Chart] = [intervals, points]
@@ -175,6 +175,11 @@ def _names(names: Sequence[str], width: int) -> alt.Axis:
     """Make an axis that writes names of several lines, with room for them whatever font the reader has."""
     room = min(max(_length(line) for name in names for line in name.split("\n")) + 8, width / 2)
     return alt.Axis(labelLimit=width / 2, labelExpr=_LINES, labelFontSize=10.5, minExtent=room, grid=True)
+
+
+def _folded(title: str, width: int) -> list[str]:
+    """Break the title of an axis into lines that fit."""
+    return _wrapped(title, 0.6 * width).split("\n")
 
 
 def _wrapped(text: str, room: float) -> str:
