@@ -224,7 +224,7 @@ def _field_by_engine(
     engines: Mapping[str, Engine],
     asking: Callable[[Engine], AbstractContextManager[Engine]],
     progress: ProgressCallback | None,
-) -> tuple[dict[str, dict[str, int | None]], dict[tuple[int, int], PopsimError]]:
+) -> tuple[dict[str, dict[str, Any]], dict[tuple[int, int], PopsimError]]:
     """Field the cells of one engine after the other; where one breaks down the others still have their turn.
 
     Returns:
@@ -233,7 +233,7 @@ def _field_by_engine(
     Raises:
         EngineError: Every engine broke down; the same sweep goes on from here.
     """
-    counts: dict[str, dict[str, int | None]] = {}
+    counts: dict[str, dict[str, Any]] = {}
     failed: dict[tuple[int, int], PopsimError] = {}
     for key, engine in engines.items():
         mine = {where: cell for where, cell in cells.items() if _engine_key(cell.model.scenario) == key}
@@ -250,16 +250,18 @@ def _field_by_engine(
     return counts, failed
 
 
-def _field(cells: Sequence[Cell], engine: Engine, progress: ProgressCallback | None) -> int:
+def _field(cells: Sequence[Cell], engine: Engine, progress: ProgressCallback | None) -> list[int]:
     """Advance all cells wave by wave; whatever they ask in the same round goes to the engine together.
 
     Returns:
-        How often the engine was called: once a wave, and once more for every further attempt at unreadable replies.
+        How often the engine was called in each wave (on pages: for each page of it): once, and once more for every
+        further attempt at unreadable replies.
     """
-    started, calls = time.monotonic(), 0
+    started = time.monotonic()
+    calls: list[int] = []
     active = list(cells)
     while active:
-        calls += ask([cell.round for cell in active], engine, [cell.take for cell in active], progress)
+        calls.append(ask([cell.round for cell in active], engine, [cell.take for cell in active], progress))
         still = [cell for cell in active if cell.next_round()]
         for cell in active:
             if cell not in still:
