@@ -46,6 +46,10 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+# lm-format-enforcer, which comes with vLLM, changes how every safe loader reads dates; ours keeps PyYAML's own way.
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_yaml_timestamp(node))
+
+
 def read_text(path: Path, error: type[PopsimError]) -> str:
     """Read a text file.
 

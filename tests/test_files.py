@@ -1,5 +1,6 @@
 """Files: what cannot be read ends in one clear line, and what is written is whole or not there."""
 
+import datetime
 import os
 import stat
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, model_validator
@@ -171,6 +173,14 @@ def test_what_is_not_a_plain_mapping_is_refused(content, message, tmp_path, monk
         read_yaml(Path("a.yaml"), PopulationError)
     assert "\n" not in str(problem.value)
     assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]
+
+
+def test_dates_are_read_alike_whatever_other_packages_do_to_the_safe_loader(tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        yaml.SafeLoader.yaml_constructors, "tag:yaml.org,2002:timestamp", lambda loader, node: node.value
+    )
+    (tmp_path / "a.yaml").write_text("a: 2018-01-31")
+    assert read_yaml(tmp_path / "a.yaml", SurveyError) == {"a": datetime.date(2018, 1, 31)}
 
 
 def test_missing_file_and_folder(tmp_path):
