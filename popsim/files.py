@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
 
 
 # lm-format-enforcer, which comes with vLLM, changes how every safe loader reads dates; ours keeps PyYAML's own way.
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_yaml_timestamp(node))
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_timestamp)  # type: ignore[type-var]
 
 
 def read_text(path: Path, error: type[PopsimError]) -> str:
