@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from popsim.errors import TargetError
+from popsim.population import effective_size
 
 LANGUAGES = ("en",)
 HANDS_AGREE = 0.77
@@ -67,7 +68,7 @@ def channel_table(
     coded = code_answers(texts)
     weight = np.ones(len(coded)) if weights is None else weights.to_numpy(np.float64)
     alone = 1.0 if people is None else people / max(len(coded), 1)
-    effective = alone * float(weight.sum() ** 2 / (weight**2).sum()) if len(coded) else 0.0
+    effective = alone * effective_size(weight)
     rows = []
     for code, about in _codes().items():
         share = float(np.average(coded[code], weights=weight)) if len(coded) else np.nan

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from popsim.errors import TargetError
-from popsim.evaluate.statistics import Values
+from popsim.evaluate.statistics import Fit, Values, least_squares
 from popsim.evaluate.targets import TargetFile
+from popsim.population import effective_size
 
 CALIBRATION = "calibration, no guarantee"
 _LEVEL = 0.95
@@ -93,15 +94,6 @@ class Corrected(NamedTuple):
     """Human answers that would have been needed without the simulated ones for the same error."""
 
 
-class _Fit(NamedTuple):
-    """k figures of a sample, and how far each of its n answers moves them."""
-
-    value: Values
-    """(k,) figures."""
-    moves: Values
-    """(n, k) influences, which have mean 0 and n times the variance of the figures."""
-
-
 def correct_mean(given: Labelled) -> Corrected:
     """Correct a mean, or a share where answers are 0 and 1.
 
@@ -141,7 +133,7 @@ def correct_ols(given: Labelled, terms: Values, population_terms: Values) -> lis
     human = _least_squares(x, given.human[keep], w)
     twin = _least_squares(x, given.twin[keep], w)
     whole = _least_squares(population_terms, given.population, v)
-    return _combined(human, twin, whole, _effective(w) - x.shape[1])
+    return _combined(human, twin, whole, effective_size(w) - x.shape[1])
 
 
 def correct_effect(given: Labelled, treated: Values, population_treated: Values) -> Corrected:
@@ -170,7 +162,7 @@ def correct_quantile(given: Labelled, share: float = 0.5) -> Corrected:
     keep, (w, v) = given.kept, given.weights
     grid = np.unique(np.concatenate([given.human, given.twin, given.population]))
     grid = grid[np.unique(np.linspace(0, len(grid) - 1, _POINTS).astype(np.intp))]
-    freedom = _effective(w) - 1
+    freedom = effective_size(w) - 1
     people = _shares_below(given.human[keep], w, grid), _shares_below(given.twin[keep], w, grid)
     found = _combined(*people, _shares_below(given.population, v, grid), freedom)
     at = int(np.argmin([abs(one.value - share) for one in found]))
@@ -260,32 +252,23 @@ def _scaled(weight: Values | None, n: int) -> Values:
     return np.asarray(given / given.mean())
 
 
-def _effective(w: Values) -> float:
-    """Give the effective number of weighted answers (Kish 1965)."""
-    return float(w.sum() ** 2 / (w**2).sum())
-
-
-def _least_squares(x: Values, y: Values, w: Values) -> _Fit:
-    """Fit weighted least squares; each move is that of leaving the answer out (HC3, MacKinnon and White 1985)."""
+def _least_squares(x: Values, y: Values, w: Values) -> Fit:
+    """Fit weighted least squares to regressors that are fit for it."""
     if len(x) != len(y):
         raise TargetError(f"correction: {len(x)} rows of regressors for {len(y)} answers; give one row per answer")
     if np.linalg.matrix_rank(x) < x.shape[1]:
         raise TargetError("correction: a regressor is a combination of others; leave one out")
-    inverse = np.linalg.inv((x * w[:, None]).T @ x / len(x))
-    beta = inverse @ (x * w[:, None]).T @ y / len(x)
-    leverage = w * np.einsum("ij,jk,ik->i", x, inverse, x) / len(x)
-    alone = (y - x @ beta) / np.maximum(1 - leverage, 1e-6)
-    return _Fit(beta, (x * (w * alone)[:, None]) @ inverse)
+    return least_squares(x, y, w)
 
 
-def _shares_below(values: Values, w: Values, grid: Values) -> _Fit:
+def _shares_below(values: Values, w: Values, grid: Values) -> Fit:
     """Take the share of answers up to each point of a grid."""
     marks = (values[:, None] <= grid).astype(np.float64)
     shares = w @ marks / w.sum()
-    return _Fit(shares, (w / (1 - w / w.sum()))[:, None] * (marks - shares))
+    return Fit(shares, (w / (1 - w / w.sum()))[:, None] * (marks - shares))
 
 
-def _combined(human: _Fit, twin: _Fit, population: _Fit, freedom: float) -> list[Corrected]:
+def _combined(human: Fit, twin: Fit, population: Fit, freedom: float) -> list[Corrected]:
     """Correct k figures, each with the lambda that gives it the least variance."""
     n, size = len(human.moves), len(population.moves)
     noise = population.moves.var(axis=0) / size

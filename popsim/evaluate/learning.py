@@ -15,6 +15,8 @@ import yaml
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from popsim.evaluate.statistics import least_squares
+
 Floats = NDArray[np.float64]
 COLUMNS = ["confidence", "rate", "se", "low", "high", "wrong_direction", "treated", "control"]
 _FEWEST = 10
@@ -51,7 +53,8 @@ def learning_rate(
     if min(counts.values()) < _FEWEST:
         return {**dict.fromkeys(COLUMNS[1:6], np.nan), **counts}
     terms = np.column_stack([treat * gap, np.ones(len(gap)), treat, gap])
-    estimate, se = _least_squares(terms, update, weights)
+    fit = least_squares(terms, update, weights)
+    estimate, se = float(fit.value[0]), float(np.sqrt((fit.moves[:, 0] ** 2).sum()) / len(gap))
     wide = float(stdtrit(len(gap) - terms.shape[1], _UPPER))
     wrong = weights * shown * (np.sign(update) == -np.sign(gap)) * (update != 0)
     return {
@@ -95,15 +98,3 @@ def published_learning_rates() -> pd.DataFrame:
     """
     text = resources.files("popsim.evaluate").joinpath("learning_rates.yaml").read_text(encoding="utf-8")
     return pd.DataFrame(yaml.safe_load(text)["studies"])
-
-
-def _least_squares(terms: Floats, outcome: Floats, weight: Floats) -> tuple[float, float]:
-    """Give the first coefficient and its robust standard error, each residual over one less its leverage (HC3)."""
-    root = np.sqrt(weight)[:, None]
-    x, y = terms * root, outcome * root[:, 0]
-    inverse = np.linalg.pinv(x.T @ x)
-    estimate = inverse @ (x.T @ y)
-    leverage = np.minimum((x @ inverse * x).sum(axis=1), 1 - 1e-9)
-    score = x * ((y - x @ estimate) / (1 - leverage))[:, None]
-    variance = inverse @ (score.T @ score) @ inverse
-    return float(estimate[0]), float(np.sqrt(max(variance[0, 0], 0.0)))

@@ -9,6 +9,7 @@ from scipy import stats
 
 from popsim.errors import TargetError
 from popsim.evaluate.statistics import Values
+from popsim.population import effective_size
 
 APART = 0.2
 """Standardised difference above which a covariate counts as different (Cohen 1988: a small effect)."""
@@ -97,7 +98,7 @@ def overlap_warning(table: pd.DataFrame, weight: Values | None = None) -> str:
             "weights that carry the difference"
         )
     if weight is not None:
-        effective = float(weight.sum() ** 2 / (weight**2).sum())
+        effective = effective_size(weight)
         if effective < 0.25 * len(weight):
             return (
                 f"the weights leave {effective:.0f} effective answers of {len(weight)}; a few people speak for most. "

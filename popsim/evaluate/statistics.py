@@ -4,10 +4,21 @@ Weights count respondents: they sum to the number of answers. Where they are (dr
 the statistic comes back as (draws,).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+
+
+class Fit(NamedTuple):
+    """k figures of a sample, and how far each of its n answers moves them."""
+
+    value: Values
+    """(k,) figures."""
+    moves: Values
+    """(n, k) influences, which have mean 0 and n times the variance of the figures."""
 
 
 def mean(values: Values, weights: Values) -> Values:
@@ -98,3 +109,24 @@ def joint_direction(first: Values, second: Values, of: str) -> Values:
         return np.asarray((first == 0) | (second == 0), dtype=np.float64)
     ways = {"both_fall": ("fall", "fall"), "both_rise": ("rise", "rise")}.get(of) or tuple(of.split("_"))
     return direction(first, ways[0]) * direction(second, ways[1])
+
+
+def least_squares(terms: Values, outcome: Values, weights: Values) -> Fit:
+    """Fit weighted least squares; each move is that of leaving the answer out (HC3, MacKinnon and White 1985).
+
+    Args:
+        terms: (n, k) regressors; of those that are combinations of others the shortest coefficients are taken.
+        outcome: (n,) answers.
+        weights: (n,) one set of weights.
+
+    Example:
+        >>> terms = np.column_stack([np.ones(4), np.arange(4.0)])
+        >>> least_squares(terms, 1 + 2 * np.arange(4.0), np.ones(4)).value.round(9).tolist()
+        [1.0, 2.0]
+    """
+    weighted = terms * weights[:, None]
+    inverse = np.linalg.pinv(weighted.T @ terms / len(terms))
+    value = inverse @ (weighted.T @ outcome) / len(terms)
+    leverage = weights * np.einsum("ij,jk,ik->i", terms, inverse, terms) / len(terms)
+    alone = (outcome - terms @ value) / np.maximum(1 - leverage, 1e-6)
+    return Fit(value, (weighted * alone[:, None]) @ inverse)

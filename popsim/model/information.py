@@ -49,11 +49,13 @@ class Posts(NamedTuple):
     Attributes:
         step: The step of the wave; followers come across the posts from the next step on.
         key: Names the wave in the run, for the draw of who comes across what.
-        texts: By person.
+        wrote: (people,) who posted.
+        texts: What they posted, by person.
     """
 
     step: int
     key: int
+    wrote: Flags
     texts: dict[int, str]
 
 
@@ -147,7 +149,10 @@ def write_posts(scenario: Scenario, wave: int, answers: Mapping[int, str], n: in
     settings = scenario.share_opinions
     key = streams.stream(f"{scenario.seed}/posts/{wave}")
     writes = streams.uniform(key, _WRITES, np.arange(n)) < (settings.share if settings else 0.0)
-    return Posts(scenario.waves[wave], key, {i: text for i, text in answers.items() if writes[i] and text.strip()})
+    texts = {i: text for i, text in answers.items() if writes[i] and text.strip()}
+    wrote = np.zeros(n, dtype=np.bool_)
+    wrote[list(texts)] = True
+    return Posts(scenario.waves[wave], key, wrote, texts)
 
 
 def seen_posts(posts: Posts, seen: float, graph: csr_array, first: int, last: int) -> tuple[People, People]:
@@ -166,7 +171,7 @@ def seen_posts(posts: Posts, seen: float, graph: csr_array, first: int, last: in
     ends = graph.indptr[first : last + 1]
     author = graph.indices[ends[0] : ends[-1]].astype(np.intp)
     reader = np.repeat(np.arange(first, last), np.diff(ends))
-    wrote = np.isin(author, np.fromiter(posts.texts, np.intp, len(posts.texts)))
+    wrote = posts.wrote[author]
     drawn = streams.uniform(posts.key, _SEES, author[wrote] << 32 | reader[wrote]) < seen
     return reader[wrote][drawn], author[wrote][drawn]
 

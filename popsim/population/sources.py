@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from popsim.errors import PopulationError
 from popsim.files import Frozen
 from popsim.population.tables import Cell, unknown
-from popsim.population.traits import Name, Text
+from popsim.population.traits import Name, Text, check_limits
 
 Floats = NDArray[np.float64]
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -45,11 +45,7 @@ class Column(Frozen):
     def _one_way(self) -> "Column":
         if self.lowest and self.quantiles:
             raise ValueError("give either lowest or quantiles")
-        for key, limits in (("lowest", self.lowest), ("quantiles", self.quantiles)):
-            if any(low >= high for low, high in pairwise(limits.values())):
-                raise ValueError(f"{key}: the numbers must rise, not {list(limits.values())}")
-        if self.quantiles and min(self.quantiles.values()) != 0:
-            raise ValueError(f"quantiles: must begin at 0, not at {min(self.quantiles.values()):g}")
+        check_limits(self.lowest, self.quantiles)
         return self
 
 

@@ -1,5 +1,6 @@
 """What a population file says of numbers, levels, confidence and priors, which no margin gives."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -15,6 +16,23 @@ Status = Literal["found", "recalled", "assumption"]
 
 CONFIDENCE_LEVELS = ("extremely weak", "weak", "moderate", "strong", "extremely strong")
 """The five words for a respondent's confidence, weakest first."""
+
+
+def check_limits(lowest: Mapping[str, float], quantiles: Mapping[str, float]) -> None:
+    """Check the limits by which numbers are turned into words.
+
+    Args:
+        lowest: Word -> the lowest number that it is used for.
+        quantiles: Word -> the share of people below it.
+
+    Raises:
+        ValueError: They do not rise, or the shares do not begin at 0.
+    """
+    for key, limits in (("lowest", lowest), ("quantiles", quantiles)):
+        if any(low >= high for low, high in pairwise(limits.values())):
+            raise ValueError(f"{key}: the numbers must rise, not {list(limits.values())}")
+    if quantiles and min(quantiles.values()) != 0:
+        raise ValueError(f"quantiles: must begin at 0, not at {min(quantiles.values()):g}")
 
 
 class Number(Frozen):
@@ -58,11 +76,7 @@ class Level(Frozen):
     def _one_way(self) -> "Level":
         if sum(map(bool, (self.lowest, self.quantiles, self.members))) != 1:
             raise ValueError("give one of lowest, quantiles (of a number) and members (of an attribute)")
-        for key, limits in (("lowest", self.lowest), ("quantiles", self.quantiles)):
-            if any(low >= high for low, high in pairwise(limits.values())):
-                raise ValueError(f"{key}: the numbers must rise, not {list(limits.values())}")
-        if self.quantiles and min(self.quantiles.values()) != 0:
-            raise ValueError(f"quantiles: must begin at 0, not at {min(self.quantiles.values()):g}")
+        check_limits(self.lowest, self.quantiles)
         return self
 
     @property

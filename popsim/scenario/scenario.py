@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from popsim import streams
 from popsim.engines.presets import with_preset
@@ -33,6 +33,9 @@ from popsim.survey.questionnaire import Questionnaire, load_questionnaire, set_a
 from popsim.survey.questions import Name, Text
 from popsim.survey.readout import ReadoutSettings, check_readout
 from popsim.sweeps import Design, Range, check_design, combinations, put
+
+_BARE_WORDS = {"engine": "spec", "assignment": "kind", "sampling": "source", "readout": "kind", "design": "kind"}
+"""Settings that a file may give as one word, and what that word stands for."""
 
 
 class Scenario(Frozen):
@@ -86,25 +89,10 @@ class Scenario(Frozen):
     replicates: int = Field(default=1, ge=1)
     """How often a sweep repeats each point with other people and other draws."""
 
-    @field_validator("engine", mode="before")
+    @field_validator(*_BARE_WORDS, mode="before")
     @classmethod
-    def _bare_spec(cls, engine: Any) -> Any:
-        return {"spec": engine} if isinstance(engine, str) else engine
-
-    @field_validator("assignment", mode="before")
-    @classmethod
-    def _bare_assignment(cls, assignment: Any) -> Any:
-        return {"kind": assignment} if isinstance(assignment, str) else assignment
-
-    @field_validator("sampling", mode="before")
-    @classmethod
-    def _bare_source(cls, sampling: Any) -> Any:
-        return {"source": sampling} if isinstance(sampling, str) else sampling
-
-    @field_validator("readout", "design", mode="before")
-    @classmethod
-    def _bare_kind(cls, given: Any) -> Any:
-        return {"kind": given} if isinstance(given, str) else given
+    def _bare_word(cls, given: Any, info: ValidationInfo) -> Any:
+        return {_BARE_WORDS[str(info.field_name)]: given} if isinstance(given, str) else given
 
     @field_validator("share_opinions", mode="before")
     @classmethod
