@@ -19,14 +19,20 @@ def in_parts(answers: dict[str, str]) -> str:
     return f"<recall>\nme\n</recall>\n<reasoning>\nso\n</reasoning>\n<final_answer>\n{said}\n</final_answer>"
 
 
-class Seeded:
-    """Answers the oil questionnaire with numbers that depend on the seed alone, and remembers its prompts."""
+class MadeUp:
+    """What an engine of a test says of itself; its ``answer`` and its fingerprint are its own."""
 
-    fingerprint = "seeded/1"
+    fingerprint = "made-up/1"
     reads = "text"
     abilities = frozenset()
     reproducible = "exact"
     notice = "Made up by a test."
+
+
+class Seeded(MadeUp):
+    """Answers the oil questionnaire with numbers that depend on the seed alone, and remembers its prompts."""
+
+    fingerprint = "seeded/1"
 
     def __init__(self) -> None:
         self.seen: list[Prompt] = []

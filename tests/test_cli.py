@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from popsim import cli
 from popsim.engines import Reply
 from popsim.engines.cache import Cache
 from popsim.engines.journal import Journal
@@ -22,23 +21,6 @@ STUDY = {
     "arms": {"fall": {}},
     "engine": "baseline",
 }
-
-
-def popsim(capsys, monkeypatch, *arguments):
-    """Run the command line in this process; give exit status, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["popsim", *map(str, arguments)])
-    try:
-        cli.main()
-        status = 0
-    except SystemExit as done:
-        status = int(done.code or 0)
-    printed = capsys.readouterr()
-    return status, printed.out, printed.err
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    return lambda *arguments: popsim(capsys, monkeypatch, *arguments)
 
 
 def study(**changes):

@@ -1,30 +1,12 @@
 """popsim people and popsim copy: what they print, save, and say of what they cannot do."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-
-from popsim import cli
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    def popsim(*arguments):
-        monkeypatch.setattr(sys, "argv", ["popsim", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as done:
-            status = int(done.code or 0)
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return popsim
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from engines_for_tests import MadeUp
 
 import popsim
 from popsim.engines import Reply, answer_all, load_engine
@@ -39,14 +40,10 @@ def keys_of(prompt):
     return re.findall(r'^  "(\w+)": ', prompt.messages[-1][1], re.M)
 
 
-class Scripted:
+class Scripted(MadeUp):
     """Answers the questions of each page as its script says, by the first turn of the respondent."""
 
     fingerprint = "scripted/1"
-    reads = "text"
-    abilities = frozenset()
-    reproducible = "exact"
-    notice = "Made up by a test."
 
     def __init__(self, scripts):
         self.scripts, self.seen = scripts, []
@@ -236,14 +233,10 @@ def test_the_second_wave_tells_what_was_answered_on_the_pages_of_the_first():
     assert "- By: 5.0%" in again[0]
 
 
-class FirstOption:
+class FirstOption(MadeUp):
     """Ticks whatever option is shown first: an order effect."""
 
     fingerprint = "first-option/1"
-    reads = "text"
-    abilities = frozenset()
-    reproducible = "exact"
-    notice = "Made up by a test."
 
     def answer(self, prompts):
         for position, prompt in enumerate(prompts):

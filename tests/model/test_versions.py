@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from engines_for_tests import MadeUp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,14 +28,10 @@ def test_versions_are_balanced_within_each_arm_and_reproducible(arms, count, see
         assert sizes.max() - sizes.min() <= 1
 
 
-class FirstCountsMore:
+class FirstCountsMore(MadeUp):
     """Answers 1 point higher to whatever vignette and question comes first: an order effect."""
 
     fingerprint = "first/1"
-    reads = "text"
-    abilities = frozenset()
-    reproducible = "exact"
-    notice = "Made up by a test."
 
     def answer(self, prompts):
         for position, prompt in enumerate(prompts):

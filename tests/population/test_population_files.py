@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_files import complaint
 
 from popsim.errors import PopulationError
 from popsim.population import Words, load_population, margin_report, sample_people
@@ -50,15 +51,6 @@ def write(tmp_path, change=None, text=None):
 
 def margins(data):
     return data["steps"][0]["margins"]
-
-
-def complaint(path):
-    with pytest.raises(PopulationError) as problem:
-        load_population(path)
-    message = str(problem.value)
-    assert "\n" not in message
-    assert message.startswith(str(path))
-    return message
 
 
 def test_people_meet_small_margins_and_no_structural_zero(tmp_path):

@@ -4,25 +4,13 @@ import sys
 
 import pytest
 
-from popsim import cli
 from popsim.cli import reporting
 
 
-def call(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["popsim", *map(str, arguments)])
-    try:
-        cli.main()
-        status = 0
-    except SystemExit as done:
-        status = int(done.code or 0)
-    printed = capsys.readouterr()
-    return status, printed.out, printed.err
-
-
-def test_report_and_export_say_what_they_wrote(monkeypatch, capsys, oil, tmp_path):
+def test_report_and_export_say_what_they_wrote(call, oil, tmp_path):
     copy = shutil.copytree(oil.path, tmp_path / "run")
-    assert call(monkeypatch, capsys, "report", copy) == (0, f"Written to {copy / 'report.html'}\n", "")
-    status, out, _ = call(monkeypatch, capsys, "export", copy, "--to", "sav")
+    assert call("report", copy) == (0, f"Written to {copy / 'report.html'}\n", "")
+    status, out, _ = call("export", copy, "--to", "sav")
     assert status == 0
     assert out.splitlines()[-1] == f"{copy / 'export' / 'codebook.md'} written"
     assert {path.name for path in (copy / "export").iterdir()} == {
@@ -40,15 +28,15 @@ def test_report_and_export_say_what_they_wrote(monkeypatch, capsys, oil, tmp_pat
         (("export", "nowhere", "--to", "xls"), "popsim: --to xls: is unknown; allowed: csv, dta, sav\n"),
     ],
 )
-def test_bad_input_is_one_line(monkeypatch, capsys, arguments, message):
-    assert call(monkeypatch, capsys, *arguments) == (2, "", message)
+def test_bad_input_is_one_line(call, arguments, message):
+    assert call(*arguments) == (2, "", message)
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch, capsys, oil):
+def test_a_missing_package_is_named_with_its_extra(call, monkeypatch, oil):
     monkeypatch.setattr(reporting, "find_spec", lambda name: None if name in ("altair", "pyreadstat") else name)
-    _, _, err = call(monkeypatch, capsys, "report", oil.path)
+    _, _, err = call("report", oil.path)
     assert err == "popsim: popsim report: needs altair; run: pip install 'popsim[report]'\n"
-    _, _, err = call(monkeypatch, capsys, "export", oil.path, "--to", "dta")
+    _, _, err = call("export", oil.path, "--to", "dta")
     assert err == "popsim: popsim export: needs pyreadstat; run: pip install 'popsim[report]'\n"
 
 
