@@ -399,3 +399,10 @@ def test_two_runs_at_once_share_a_cache_and_a_third_asks_nothing(tmp_path):
     assert third.returncode == 0, errors
     assert "400 prompts (0 answered from the journal, 400 from the cache)" in out
     assert pd.read_parquet("c/answers.parquet").equals(pd.read_parquet("b/answers.parquet"))
+
+
+def test_a_run_of_which_nothing_could_be_read_says_where_to_look(call):
+    status, out, _ = call("run", study(engine="engines_for_tests:Silent"), "--out", "silent")
+    assert status == 0
+    assert "Most answers could not be read; what was replied stands in silent/replies.parquet" in out
+    assert "Answers by arm" not in out

@@ -11,6 +11,9 @@ from popsim.cli.printing import out, print_notices, print_table, progress_bar
 from popsim.errors import ScenarioError
 from popsim.slots import did_you_mean
 
+_MOST = 0.5
+"""Share of failed answers above which a run is said to have told nothing."""
+
 if TYPE_CHECKING:
     from popsim.scenario import Point, Scenario
 
@@ -191,7 +194,8 @@ def _print_run(done: Any) -> None:
     answers, manifest = done.answers, done.manifest
     means = summary(answers, done.people, done.scenario)
     shown = means.drop(columns="wave") if len(done.scenario.waves) == 1 else means
-    print_table(shown, "Answers by arm (numbers: mean; options: share)")
+    if len(shown):
+        print_table(shown, "Answers by arm (numbers: mean; options: share)")
     if manifest.get("network"):
         out.print(_network_line(manifest["network"]))
     counts, failures = manifest["counts"], manifest["failures"]
@@ -201,6 +205,11 @@ def _print_run(done: Any) -> None:
         f"{failures['failed']} of {failures['answers']} answers failed ({failures['share']:.2%}), "
         f"{manifest['seconds']:.1f} s"
     )
+    if failures["share"] > _MOST:
+        out.print(
+            f"Most answers could not be read; what was replied stands in {done.path / 'replies.parquet'}. An engine "
+            "may not know this questionnaire: nano knows only those of its card. Give another with --engine"
+        )
     print_notices(manifest, done.path)
     if done.scenario.targets:
         out.print(f"Beside the published human figures: popsim compare {done.path}")

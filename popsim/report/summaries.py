@@ -185,6 +185,7 @@ def revisions(
         return pd.DataFrame(columns=columns)
     ok = answers[answers["status"].eq("ok") & answers["question"].isin(list(questions))]
     by_person = ok.groupby(["question", "person", "wave"], observed=True)["value"].mean().unstack("wave")
+    by_person = by_person.reindex(columns=waves)
     moved = (by_person[waves[-1]] - by_person[waves[0]]).dropna().rename("moved").reset_index()
     items = states.pivot_table(index="person", columns="wave", values="items_heard")
     new = (items[waves[-1]] > items[waves[0]]).map({True: "heard news", False: "heard none"})

@@ -205,3 +205,9 @@ def test_the_prompt_shown_hangs_on_earlier_answers_as_the_one_that_was_sent(tmp_
     prompt = gather(paged).prompt
     assert "to the letter" in prompt.remark
     assert prompt.text.count("QUESTIONNAIRE") >= 1
+
+
+def test_a_run_of_which_nothing_could_be_read_has_its_page(tmp_path):
+    scenario = popsim.load_scenario("information_treatment", {"size": 8, "engine": "engines_for_tests:Silent"})
+    text = Reader(page(gather(popsim.run(scenario, tmp_path / "run")))).text
+    assert "unreadable" in text

@@ -111,7 +111,19 @@ def test_published_rates_have_their_context():
 
 
 def test_a_treatment_and_news_run_on_the_shipped_model(tmp_path):
-    for name in ("information_treatment", "oil_news"):
-        run = popsim.run(popsim.load_scenario(name, {"size": 24}), tmp_path / name)
+    for name in ("information_treatment", "oil_forecast", "oil_news"):
+        run = popsim.run(popsim.load_scenario(name, {"size": 24, "engine": "nano"}), tmp_path / name)
         assert run.manifest["state"] == "complete"
         assert set(run.answers["wave"]) == {0, 1}
+        if name != "information_treatment":  # which nano was never taught
+            assert run.answers["status"].eq("ok").mean() > 0.9
+
+
+def test_the_oil_vignette_gives_the_rates_back_too(tmp_path):
+    scenario = popsim.load_scenario("oil_forecast", {"size": 4000, "engine": "baseline"})
+    found = learning(popsim.run(scenario, tmp_path / "run"))
+    answers = found[found["of"].eq("answers")].set_index("confidence")
+    for level, rate in GIVEN.items():
+        low, high = answers.loc[level, ["low", "high"]]
+        slack = (high - low) / 2
+        assert low - slack <= rate <= high + slack
