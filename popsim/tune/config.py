@@ -61,6 +61,11 @@ class DrawSettings(Frozen):
     """People who share one variation of a scenario: its modules, its wording and its news."""
     answers: Count = 2
     """Answers of the teacher to each prompt, all learned from one reading of it."""
+    broken: Share = 0.0
+    """Share of cells whose answers share their words and break off before open answers: how the figures of one person
+    spread is learned from these at a small part of the cost of whole answers."""
+    broken_answers: Count = 16
+    """Answers to each prompt of such a cell."""
     held_out: Count = 96
     """People for validation. One person in 32 is set aside, by what is said about them."""
     uniform_confidence: Share = 0.5

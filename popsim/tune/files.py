@@ -94,6 +94,12 @@ def model_card(config: TuneConfig, parameters: int, figures: dict[str, Any]) -> 
     """
     model, train = config.model, config.train
     rows = "\n".join(f"| {name.replace('_', ' ')} | {_figure(value)} |" for name, value in figures.items())
+    broken = (
+        f"; in {config.draw.broken:.0%} of the cells of people {config.draw.broken_answers} answers that share their "
+        "words and end behind the last figure"
+        if config.draw.broken
+        else ""
+    )
     counted = f", of which a digit counts {train.figures:g} times" if train.figures != 1 else ""
     span = f"{train.steps} steps" if train.steps else f"{train.minutes:g} minutes"
     return f"""---
@@ -127,8 +133,8 @@ and values), intermediate size {model.intermediate}, context {model.context}, ti
 phrases as tokens; digits, brackets, quotation marks and answer tags stand alone. Chat format: ChatML without a default
 system prompt.
 
-Trained from random weights for {span} in batches of {train.prompts} prompts with {config.draw.answers} answers each,
-loss on the answers only{counted}; for the first {train.brief:.0%} prompts and
+Trained from random weights for {span} in batches of {train.prompts} prompts with {config.draw.answers} answers
+each{broken}, loss on the answers only{counted}; for the first {train.brief:.0%} prompts and
 answers end after persona and recall. Muon for the matrices (peak rate {train.matrix_rate:g}), AdamW for the rest
 ({train.learning_rate:g}), linear decay. `tune.json`
 holds all settings, `log.jsonl` the course of the training.

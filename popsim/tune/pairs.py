@@ -4,7 +4,8 @@ Cell number c of a part is a function of (seed, part, c) alone, so there is no e
 interrupted finds its place again by counting.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -27,6 +28,8 @@ from popsim.tune.config import DrawSettings, NewsKind
 Part = Literal["train", "held_out"]
 SET_ASIDE = 32
 """One person in so many is held out."""
+_REASONED = "\n</reasoning>"
+_SENTENCE_END = re.compile(r"\. |。")
 _BRIEF = "{{role}}\n\n{{persona}}\n\n{{priors}}\n\n{{social}}"
 _CELL_HELD_OUT = 8
 _REACH = 0.67
@@ -40,7 +43,9 @@ class Pair:
 
     Attributes:
         prompt: The text as an engine reads it.
-        answers: Independent answers of one person.
+        answers: Answers of one person: independent; or, where they break off, in the words of the first up to the
+            sentence that says where things go.
+        broken: Whether they break off before the first question that is answered in words.
         seed: The seed of the first.
         group: Scenario and arm.
         questions: What was asked.
@@ -50,6 +55,7 @@ class Pair:
 
     prompt: str
     answers: tuple[str, ...]
+    broken: bool
     seed: int
     group: str
     questions: tuple[Question, ...]
@@ -91,20 +97,27 @@ def draw_cell(settings: DrawSettings, part: Part, number: int, *, brief: bool = 
         prompt = scenario.prompt.model_copy(update={"template": _BRIEF, "reasoning": True})
         scenario = scenario.model_copy(update={"prompt": prompt})
     people = _people(scenario, settings, part, rng)
-    scenario = scenario.model_copy(update={"size": len(people)})
+    broken = not brief and part == "train" and bool(rng.random() < settings.broken)
+    draws = settings.broken_answers if broken else settings.answers
+    scenario = scenario.model_copy(update={"size": len(people), "draws": draws})
     asked, told = (_round(scenario, people, reads) for reads in ("text", "facts"))
     prompts: list[Prompt] = list(told)
     replies = answer_all(Baseline(), prompts)
     pairs = []
-    for first in range(0, len(prompts), settings.answers):
+    for first in range(0, len(prompts), draws):
         arm = int(asked.arm[first])
+        questions = asked.model.questionnaires[arm].questions
+        texts = [_cut(reply.text, brief) for reply in replies[first : first + draws]]
+        if broken:
+            texts = [_break(texts[0], text, questions) for text in texts]
         pairs.append(
             Pair(
                 prompt=asked.prompt(first).messages[0][1],
-                answers=tuple(_cut(reply.text, brief) for reply in replies[first : first + settings.answers]),
+                answers=tuple(texts),
+                broken=broken,
                 seed=prompts[first].seed,
                 group=f"{name}.{asked.model.arms[arm]}",
-                questions=asked.model.questionnaires[arm].questions,
+                questions=questions,
                 reasoning=scenario.prompt.reasoning,
                 facts=prompts[first].facts,
             )
@@ -138,6 +151,19 @@ def _cut(text: str, brief: bool) -> str:
     return recall + end if brief else text
 
 
+def _break(first: str, other: str, questions: Sequence[Question]) -> str:
+    """Put an answer in the words of the first up to the last sentence of the reasoning, and leave out open answers."""
+    in_words = [f', "{question.key or question.name}"' for question in questions if question.kind == "text"]
+    ends = [other.find(key) for key in in_words if key in other]
+    return first[: _verdict(first)] + other[_verdict(other) : min(ends, default=None)]
+
+
+def _verdict(answer: str) -> int:
+    """Find where the last sentence of the reasoning begins; 0 where there is no reasoning."""
+    reasoning, _, _ = answer.rpartition(_REASONED)
+    return max((found.end() for found in _SENTENCE_END.finditer(reasoning)), default=0)
+
+
 def _cells(settings: DrawSettings, part: Part) -> Iterator[list[Pair]]:
     number = 0
     while True:
@@ -158,7 +184,6 @@ def _vary(scenario: Scenario, settings: DrawSettings, rng: np.random.Generator) 
     return scenario.model_copy(
         update={
             "seed": int(rng.integers(2**62)),
-            "draws": settings.answers,
             "modules": modules,
             "prompt": scenario.prompt.model_copy(update={"reasoning": reasoning}),
             "priors": scenario.priors.model_copy(update={"scope": scope}),

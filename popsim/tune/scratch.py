@@ -7,6 +7,7 @@ each seeing its own prompt and itself, so that all the loss (on the answers alon
 import json
 import time
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,21 +37,23 @@ _SHARPNESS = 8.0
 
 
 class Batch(NamedTuple):
-    """Token ids of p prompts with k answers each.
+    """Token ids of p prompts with k answers each; what all answers of a prompt begin with is read and counted once.
 
     Attributes:
-        prompts: (p, n) all of each prompt but its last token, padded on the right.
+        prompts: (p, n) each prompt and the common beginning of its answers, but the last token; padded on the right.
         lengths: (p,) how many of them are real.
-        answers: (p k, m) the last token of the prompt and the answer without its end, padded on the right.
-        labels: (p k, m) the answer with its end token; -100 where there is nothing to learn.
-        weights: (p k, m) how many times each label counts.
+        begun: (p, n) the labels within the common beginning; -100 where there is nothing to learn.
+        answers: (p k, m) the token left out above and the rest of the answer but its last, padded on the right.
+        labels: (p k, m) the rest of the answer; -100 behind it.
+        counts: (v,) how many times each token of the vocabulary counts as a label.
     """
 
     prompts: torch.Tensor
     lengths: torch.Tensor
+    begun: torch.Tensor
     answers: torch.Tensor
     labels: torch.Tensor
-    weights: torch.Tensor
+    counts: torch.Tensor
 
 
 class Progress(NamedTuple):
@@ -168,7 +171,7 @@ class _Training:
         pairs = self.held_out
         with torch.inference_mode():
             batches = collate(self.config, self.tokenizer, pairs, np.random.default_rng(0))
-            alike = [batch._replace(weights=torch.ones_like(batch.weights)) for batch in batches]
+            alike = [batch._replace(counts=torch.ones_like(batch.counts)) for batch in batches]
             held_out = float(np.mean([float(self._loss(batch)) for batch in alike]))
         write_model(self.model, self.folder)
         found = validate_replies(self.folder, pairs[: self.config.train.replies])
@@ -215,7 +218,7 @@ def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     times = len(answers) // len(prompts)
     n, m = prompts.shape[1], answers.shape[1]
     cache = DynamicCache(config=model.config)
-    model.model(input_ids=prompts, past_key_values=cache, use_cache=True)
+    begun = model.model(input_ids=prompts, past_key_values=cache, use_cache=True)
     cache.batch_repeat_interleave(times)
     lengths = batch.lengths.repeat_interleave(times)
     mask = torch.ones((len(answers), n + m), dtype=torch.long)
@@ -227,10 +230,11 @@ def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
         past_key_values=cache,
         use_cache=True,
     )
-    taught = batch.labels != _IGNORED
-    logits = model.lm_head(read.last_hidden_state[taught])
-    losses = torch.nn.functional.cross_entropy(logits.float(), batch.labels[taught], reduction="none")
-    weights = batch.weights[taught]
+    parts = ((begun, batch.begun), (read, batch.labels))
+    states = torch.cat([part.last_hidden_state[labels != _IGNORED] for part, labels in parts])
+    labels = torch.cat([labels[labels != _IGNORED] for _, labels in parts])
+    losses = torch.nn.functional.cross_entropy(model.lm_head(states).float(), labels, reduction="none")
+    weights = batch.counts[labels]
     return (losses * weights).sum() / weights.sum()
 
 
@@ -255,20 +259,19 @@ def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair], rng
         TuneError: A prompt with its answer is longer than the model's context.
     """
     prompts = [encoded.ids for encoded in tokenizer.encode_batch([chat(pair.prompt) for pair in pairs])]
-    flat = tokenizer.encode_batch([answer + END for pair in pairs for answer in pair.answers])
-    times = len(flat) // max(len(pairs), 1)
-    answers = [[one.ids for one in flat[i : i + times]] for i in range(0, len(flat), times or 1)]
+    texts = [[answer + END * (not pair.broken) for answer in pair.answers] for pair in pairs]
+    answers = [[encoded.ids for encoded in tokenizer.encode_batch(some)] for some in texts]
     total = [len(p) + max(map(len, a)) for p, a in zip(prompts, answers, strict=True)]
     if max(total, default=0) > config.model.context:
         raise TuneError(f"model.context: {config.model.context} is too short; a prompt with answer takes {max(total)}")
-    order = np.argsort(total, kind="stable")
-    starts = np.arange(0, len(order), config.train.prompts)
-    chosen = [order[start : start + config.train.prompts] for start in rng.permutation(starts)]
+    chosen = []
+    for k in sorted({len(some) for some in answers}):
+        order = sorted((i for i, some in enumerate(answers) if len(some) == k), key=total.__getitem__)
+        chosen += [order[i : i + config.train.prompts] for i in range(0, len(order), config.train.prompts)]
+    chosen = [chosen[i] for i in rng.permutation(len(chosen))]
     pad = int(tokenizer.token_to_id(PAD) or 0)
     counts = _counts(tokenizer, config.train.figures)
-    return [
-        _batch([prompts[i] for i in rows], [one for i in rows for one in answers[i]], pad, counts) for rows in chosen
-    ]
+    return [_batch([prompts[i] for i in rows], [answers[i] for i in rows], pad, counts) for rows in chosen]
 
 
 def _counts(tokenizer: Tokenizer, figures: float) -> torch.Tensor:
@@ -280,18 +283,27 @@ def _counts(tokenizer: Tokenizer, figures: float) -> torch.Tensor:
     return counts
 
 
-def _batch(prompts: Sequence[list[int]], answers: Sequence[list[int]], pad: int, counts: torch.Tensor) -> Batch:
-    """Pad p prompts and p k answers, of which the first k belong to the first prompt."""
-    labels = _padded(answers, _IGNORED)
-    times = len(answers) // len(prompts)
-    last = [prompt[-1] for prompt in prompts for _ in range(times)]
+def _batch(prompts: Sequence[list[int]], answers: Sequence[list[list[int]]], pad: int, counts: torch.Tensor) -> Batch:
+    """Pad p prompts and the k answers of each."""
+    alike = [_alike(some) for some in answers]
+    begun = [some[0][:n] for some, n in zip(answers, alike, strict=True)]
+    read = [prompt + start for prompt, start in zip(prompts, begun, strict=True)]
+    rest = [one[n:] for some, n in zip(answers, alike, strict=True) for one in some]
+    last = [one[-1] for one, some in zip(read, answers, strict=True) for _ in some]
     return Batch(
-        prompts=_padded([prompt[:-1] for prompt in prompts], pad),
-        lengths=torch.tensor([len(prompt) - 1 for prompt in prompts]),
-        answers=_padded([[first, *answer[:-1]] for first, answer in zip(last, answers, strict=True)], pad),
-        labels=labels,
-        weights=counts[labels.clamp(min=0)],
+        prompts=_padded([one[:-1] for one in read], pad),
+        lengths=torch.tensor([len(one) - 1 for one in read]),
+        begun=_padded([[_IGNORED] * (len(p) - 1) + start for p, start in zip(prompts, begun, strict=True)], _IGNORED),
+        answers=_padded([[first, *one[:-1]] for first, one in zip(last, rest, strict=True)], pad),
+        labels=_padded(rest, _IGNORED),
+        counts=counts,
     )
+
+
+def _alike(answers: Sequence[list[int]]) -> int:
+    """Count the tokens that all answers begin with, leaving at least one of each."""
+    columns = zip(*(answer[:-1] for answer in answers), strict=False)
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
 def _padded(rows: Sequence[list[int]], filler: int) -> torch.Tensor:

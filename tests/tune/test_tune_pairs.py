@@ -6,7 +6,7 @@ from popsim.survey import read_reply
 from popsim.tune import load_tune_config
 from popsim.tune.pairs import draw_cell, draw_pairs, is_held_out
 
-SETTINGS = load_tune_config("nano").draw.model_copy(update={"cell": 12})
+SETTINGS = load_tune_config("nano").draw.model_copy(update={"cell": 12, "broken": 0})
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,20 @@ def test_every_answer_can_be_read(pairs):
         assert len(pair.answers) == SETTINGS.answers
         for answer in pair.answers:
             assert read_reply(answer, pair.questions, reasoning=pair.reasoning).status == "ok"
+
+
+def test_answers_that_break_off_share_their_words_and_lose_only_what_is_said_in_words():
+    oil = {"scenarios": {"oil_price_fall": 1}, "broken": 1, "broken_answers": 6}
+    settings = SETTINGS.model_copy(update=oil)
+    for pair in draw_cell(settings, "train", 0) + draw_cell(settings, "train", 2):
+        assert pair.broken
+        asked = [question for question in pair.questions if question.kind == "number"]
+        ended = [answer + "}" + "\n</final_answer>" * pair.reasoning for answer in pair.answers]
+        readings = [read_reply(answer, asked, reasoning=pair.reasoning) for answer in ended]
+        assert {reading.status for reading in readings} == {"ok"}
+        assert len({tuple(answer.value for answer in reading.answers) for reading in readings}) > 1
+        assert len({reading.recall for reading in readings}) == 1
+        assert len({reading.reasoning.rpartition(". ")[0] for reading in readings}) == 1
 
 
 def test_a_brief_pair_ends_with_persona_and_recall(pairs):

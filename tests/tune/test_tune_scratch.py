@@ -150,20 +150,33 @@ def test_a_context_that_is_too_short_is_named(unbroken):
         collate(short, tokenizer, draw_pairs(TINY.draw, "train", 1), np.random.default_rng(0))
 
 
-def test_the_loss_is_that_of_the_answers_and_nothing_else(unbroken):
-    """The loss of a batch is what reading each prompt and answer in full gives, averaged over the answers' tokens."""
+@pytest.mark.parametrize("broken", [0, 1])
+def test_the_loss_is_that_of_the_answers_and_nothing_else(unbroken, broken):
+    """The loss of a batch is what reading each prompt and answer in full gives, averaged over the answers' tokens.
+
+    What all answers of a prompt begin with counts once.
+    """
     tokenizer = Tokenizer.from_file(str(unbroken[0] / "tokenizer.json"))
-    pairs = draw_pairs(TINY.draw, "train", 2)
+    pairs = draw_pairs(TINY.draw.model_copy(update={"broken": broken, "broken_answers": 3}), "train", 2)
     [batch] = collate(TINY, tokenizer, pairs, np.random.default_rng(0))
-    taught = {tokenizer.decode(row[row >= 0].tolist(), skip_special_tokens=False) for row in batch.labels}
-    assert taught == {answer + END for pair in pairs for answer in pair.answers}
+    rest = [tokenizer.decode(row[row >= 0].tolist(), skip_special_tokens=False) for row in batch.labels]
+    begun = [tokenizer.decode(row[row >= 0].tolist(), skip_special_tokens=False) for row in batch.begun]
+    assert all(map(len, begun)) if broken else not any(END in start for start in begun)
+    taught = {begun[i // (len(rest) // 2)] + end for i, end in enumerate(rest)}
+    assert taught == {answer + END * (not broken) for pair in pairs for answer in pair.answers}
     model = make_model(TINY.model, tokenizer, 0).double()
     total, count = torch.zeros((), dtype=torch.float64), 0
     for pair in pairs:
         prompt = tokenizer.encode(chat(pair.prompt)).ids
-        for answer in pair.answers:
-            ids = torch.tensor([prompt + tokenizer.encode(answer + END).ids])
+        answers = [tokenizer.encode(answer + END * (not broken)).ids for answer in pair.answers]
+        seen = set()
+        for answer in answers:
+            ids = torch.tensor([prompt + answer])
             logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
-            total += torch.nn.functional.cross_entropy(logits, ids[0, len(prompt) :], reduction="sum")
-            count += ids.shape[1] - len(prompt)
+            losses = torch.nn.functional.cross_entropy(logits, ids[0, len(prompt) :], reduction="none")
+            for place, loss in enumerate(losses):
+                alike = len({tuple(one[: place + 1]) for one in answers}) == 1
+                if not alike or place not in seen:
+                    total, count = total + loss, count + 1
+                seen.add(place)
     assert answer_loss(model, batch).item() == pytest.approx(total.item() / count, rel=1e-6)
