@@ -45,7 +45,8 @@ class Pair:
         prompt: The text as an engine reads it.
         answers: Answers of one person: independent; or, where they break off, in the words of the first up to the
             sentence that says where things go.
-        broken: Whether they break off before the first question that is answered in words.
+        ends: Where each breaks off, in characters: before the first question that is answered in words. Empty where
+            they are whole.
         seed: The seed of the first.
         group: Scenario and arm.
         questions: What was asked.
@@ -55,7 +56,7 @@ class Pair:
 
     prompt: str
     answers: tuple[str, ...]
-    broken: bool
+    ends: tuple[int, ...]
     seed: int
     group: str
     questions: tuple[Question, ...]
@@ -109,12 +110,12 @@ def draw_cell(settings: DrawSettings, part: Part, number: int, *, brief: bool = 
         questions = asked.model.questionnaires[arm].questions
         texts = [_cut(reply.text, brief) for reply in replies[first : first + draws]]
         if broken:
-            texts = [_break(texts[0], text, questions) for text in texts]
+            texts = [_in_words_of(texts[0], text) for text in texts]
         pairs.append(
             Pair(
                 prompt=asked.prompt(first).messages[0][1],
                 answers=tuple(texts),
-                broken=broken,
+                ends=tuple(_end(text, questions) for text in texts) if broken else (),
                 seed=prompts[first].seed,
                 group=f"{name}.{asked.model.arms[arm]}",
                 questions=questions,
@@ -151,11 +152,15 @@ def _cut(text: str, brief: bool) -> str:
     return recall + end if brief else text
 
 
-def _break(first: str, other: str, questions: Sequence[Question]) -> str:
-    """Put an answer in the words of the first up to the last sentence of the reasoning, and leave out open answers."""
-    in_words = [f', "{question.key or question.name}"' for question in questions if question.kind == "text"]
-    ends = [other.find(key) for key in in_words if key in other]
-    return first[: _verdict(first)] + other[_verdict(other) : min(ends, default=None)]
+def _in_words_of(first: str, other: str) -> str:
+    """Put an answer in the words of the first up to the last sentence of the reasoning."""
+    return first[: _verdict(first)] + other[_verdict(other) :]
+
+
+def _end(answer: str, questions: Sequence[Question]) -> int:
+    """Find where the first question that is answered in words begins."""
+    keys = [f', "{question.key or question.name}": ' for question in questions if question.kind == "text"]
+    return min((answer.find(key) for key in keys if key in answer), default=len(answer))
 
 
 def _verdict(answer: str) -> int:

@@ -259,8 +259,7 @@ def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair], rng
         TuneError: A prompt with its answer is longer than the model's context.
     """
     prompts = [encoded.ids for encoded in tokenizer.encode_batch([chat(pair.prompt) for pair in pairs])]
-    texts = [[answer + END * (not pair.broken) for answer in pair.answers] for pair in pairs]
-    answers = [[encoded.ids for encoded in tokenizer.encode_batch(some)] for some in texts]
+    answers = [_taught(tokenizer, pair) for pair in pairs]
     total = [len(p) + max(map(len, a)) for p, a in zip(prompts, answers, strict=True)]
     if max(total, default=0) > config.model.context:
         raise TuneError(f"model.context: {config.model.context} is too short; a prompt with answer takes {max(total)}")
@@ -272,6 +271,17 @@ def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair], rng
     pad = int(tokenizer.token_to_id(PAD) or 0)
     counts = _counts(tokenizer, config.train.figures)
     return [_batch([prompts[i] for i in rows], [answers[i] for i in rows], pad, counts) for rows in chosen]
+
+
+def _taught(tokenizer: Tokenizer, pair: Pair) -> list[list[int]]:
+    """Encode the answers of a pair, without what is behind the places where they break off."""
+    if not pair.ends:
+        return [encoded.ids for encoded in tokenizer.encode_batch([answer + END for answer in pair.answers])]
+    encoded = tokenizer.encode_batch(list(pair.answers))
+    return [
+        [token for token, (_, until) in zip(one.ids, one.offsets, strict=True) if until <= end]
+        for one, end in zip(encoded, pair.ends, strict=True)
+    ]
 
 
 def _counts(tokenizer: Tokenizer, figures: float) -> torch.Tensor:
