@@ -31,7 +31,7 @@ class Exclusions(Frozen):
     unless: tuple[Condition, ...] = ()
     """Leave out respondents who did not answer so, for example to an attention check; all conditions must hold."""
     outside: dict[Text, tuple[float, float]] = {}
-    """By outcome: leave out answers below the first or above the second number."""
+    """By outcome: leave out answers below the first number or above the second."""
     trim: dict[Text, Annotated[float, Field(gt=0, lt=0.5)]] = {}
     """By outcome: leave out the floor of this share of the ranks at either end, arm by arm."""
 
@@ -136,12 +136,14 @@ class Asked(NamedTuple):
     def options(self) -> tuple[str, ...]:
         """What there can be a share of."""
         found = self.found
-        return DIRECTIONS if isinstance(found, Difference) or found.kind in ("number", "scale") else option_labels(found)
+        if not isinstance(found, Difference) and found.kind == "scale":
+            return tuple(str(point) for point in range(found.minimum, found.maximum + 1))
+        return DIRECTIONS if self.is_number else option_labels(found)
 
     @property
     def is_number(self) -> bool:
         """Whether it has a mean."""
-        return self.options is DIRECTIONS
+        return isinstance(self.found, Difference) or self.found.kind in ("number", "scale")
 
 
 def outcomes_of(questionnaire: Questionnaire) -> Iterator[Asked]:
@@ -196,12 +198,12 @@ def check_analysis(plan: Analysis, known: Known) -> None:
         asked = _outcome(f"outcomes.{i}", name, known)
         if not asked.is_number and "share" not in plan.statistics:
             raise ValueError(f"analysis.statistics: {name} is a choice and has no mean; add share")
-    for path, names in (("margins", plan.margins), ("exclude.outside", plan.exclude.outside)):
+    for name in plan.margins:
+        _outcome(f"margins.{name}", name, known)
+    for rule, names in (("outside", [*plan.exclude.outside]), ("trim", [*plan.exclude.trim])):
         for name in names:
-            _outcome(f"{path}.{name}", name, known)
-    for name in plan.exclude.trim:
-        if not _outcome(f"exclude.trim.{name}", name, known).is_number:
-            raise ValueError(f"analysis.exclude.trim.{name}: a choice has no ends to trim; take it out")
+            if not _outcome(f"exclude.{rule}.{name}", name, known).is_number:
+                raise ValueError(f"analysis.exclude.{rule}.{name}: is a choice, whose answers have no ends; take it out")
     questions = {question.name for question in known.shown[0].questions}
     for i, condition in enumerate(plan.exclude.unless):
         _among(f"exclude.unless.{i}.question", "question", condition.question, questions)

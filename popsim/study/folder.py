@@ -16,7 +16,7 @@ from scipy.sparse import csr_array, load_npz, save_npz
 from popsim.errors import RunError
 from popsim.files import write_whole
 from popsim.report.methods import methods
-from popsim.scenario import Scenario
+from popsim.scenario import Analysis, Scenario
 
 MANIFEST = "manifest.json"
 JOURNAL = "journal.sqlite"
@@ -61,8 +61,11 @@ class Run:
 
     @cached_property
     def scenario(self) -> Scenario:
-        """The study as it was run."""
-        return Scenario.model_validate(self.manifest["identity"]["scenario"])
+        """The study as it was run, with the plan that was kept of it."""
+        plan = self.manifest.get("plan")
+        analysis = Analysis.model_validate(plan["analysis"]) if plan else None
+        whole = Scenario.model_validate(self.manifest["identity"]["scenario"])
+        return whole.model_copy(update={"analysis": analysis})
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.path / f"{name}.parquet"
