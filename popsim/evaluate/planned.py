@@ -1,7 +1,6 @@
-"""What a plan asks for: contrasts with a verdict on what was expected, regressions, and marks of what was planned."""
+"""What a plan asks for: contrasts, with a verdict on what was expected of them, and regressions."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,24 +17,7 @@ from popsim.scenario import Asked, Contrast, Model
 from popsim.scenario.analysis import ARM, GROUP
 
 LEVEL = 0.95
-PLANNED, EXPLORATORY = "planned", "exploratory"
 _EQUIVALENCE = {"inside": "holds", "outside": "fails"}
-
-Figured = tuple[str, str, str, str, str]
-"""Group, arm, vignette, outcome and statistic of a figure."""
-
-
-@dataclass(frozen=True)
-class Marks:
-    """What was planned before there were answers, and how near is near enough."""
-
-    figures: frozenset[Figured] = frozenset()
-    """Figures of one arm."""
-    effects: frozenset[tuple[str, str, str, frozenset[str]]] = frozenset()
-    """Group, vignette and outcome of the differences of two arms."""
-    margins: Mapping[tuple[str, str, str, str], float] = field(default_factory=dict)
-    """By group, arm, vignette and outcome."""
-
 
 class Wanted(NamedTuple):
     """A contrast or a model that a plan asks for, of one group and one vignette."""
@@ -170,7 +152,8 @@ def model_rows(sample: Sample, wanted: Sequence[tuple[Wanted, Model]], who: Who)
     Returns:
         A row per model and term (`MODELS`), and a sentence about each that cannot be fitted.
     """
-    tables, notes = [], []
+    tables: list[pd.DataFrame] = []
+    problems: dict[str, list[str]] = {}
     for one, model in wanted:
         here = _answers(sample, one.group, one.asked)
         here = here if model.arm is None else here[here["arm"].eq(model.arm)]
@@ -178,10 +161,11 @@ def model_rows(sample: Sample, wanted: Sequence[tuple[Wanted, Model]], who: Who)
         try:
             table = _fit(sample, model, frame, numbers, who)
         except TargetError as problem:
-            notes.append(f"Model {one.name} cannot be fitted: {problem}.")
+            problems.setdefault(str(problem), []).append(one.name)
             continue
         where = pd.DataFrame([(*_where(one, model.of), model.arm or "all")] * len(table), columns=[*_WHERE, "arm"])
         tables.append(where.join(table))
+    notes = [f"Model {', '.join(dict.fromkeys(names))} cannot be fitted: {why}." for why, names in problems.items()]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=MODELS), notes
 
 

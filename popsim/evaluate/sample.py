@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from popsim.errors import TargetError
+from popsim.evaluate.marks import Marks
 from popsim.evaluate.resampling import Cell, Figure, Ints, as_numbers, cell_of
 from popsim.evaluate.statistics import Values, direction, joint_direction
 from popsim.evaluate.targets import DIRECTIONS, POOLED, Target
@@ -36,6 +37,10 @@ class Sample:
     """(units,) what each unit is drawn again within."""
     unit: Literal["person", "replicate"] = "person"
     """What is drawn again: a replicate where people hear from each other."""
+    marks: Marks = field(default_factory=Marks)
+    """What was planned before there were answers."""
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    """How many were left out by a plan, by reason."""
     cut: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
     """Answers by group, vignette and outcome, kept once they were cut."""
 
