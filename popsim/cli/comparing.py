@@ -59,13 +59,16 @@ def compare(
     targets = [name for name in runs if name not in folders]
     whole = [one for run in loaded for one in runs_of(run)]
     rates = learning(*whole)
+    cached = sum(run.manifest.get("counts", {}).get("from_cache") or 0 for run in whole)
     if len(rates) and not as_json:
         print_learning(rates)
-    if len(rates) and not targets and not any(one.scenario.targets for one in whole):
-        if as_json:
-            typer.echo(rates.to_json(orient="records", indent=1))
-        return
     plans = planned(*loaded, wave=wave, draws=draws)
+    if not targets and not any(one.scenario.targets for one in whole) and (len(rates) or any(plans.records)):
+        if as_json:
+            typer.echo(json.dumps(_own_tables(rates, plans), indent=1, ensure_ascii=False))
+        elif any(plans.records):
+            print_planned(plans, cached)
+        return
     found = compare_runs(*loaded, targets=targets, wave=wave, draws=draws)
     findings = examine(*loaded, targets=targets, wave=wave)
     if tables is not None:
@@ -81,20 +84,25 @@ def compare(
         return
     _print(found)
     print_findings(findings, found.fitted)
-    print_planned(plans, sum((run.manifest["counts"].get("from_cache") or 0) for run in whole))
+    print_planned(plans, cached)
     for notice in dict.fromkeys(run.manifest["engine"]["notice"] for run in loaded if "engine" in run.manifest):
         out.print(textwrap.fill(notice, WIDTH))
 
 
 def _as_json(found: "Comparison", findings: "Findings", rates: Any, plans: "Planned") -> str:
     """Give every table as a list of rows, and what is said of them."""
-    tables = {"learning": json.loads(rates.to_json(orient="records"))}
+    tables = _own_tables(rates, plans)
     tables |= {name: json.loads(getattr(found, name).to_json(orient="records")) for name in _COMPARED}
     tables |= {name: json.loads(getattr(findings, name).to_json(orient="records")) for name in _AUDITED}
-    tables |= {file: json.loads(getattr(plans, name).to_json(orient="records")) for name, file in _PLANNED.items()}
-    tables |= {"plans": [record for record in plans.records if record], "notes": list(plans.notes)}
     about = {"fitted": found.fitted, "left_out": found.left_out, "intervals": found.intervals}
     return json.dumps({**tables, **about}, indent=1, ensure_ascii=False)
+
+
+def _own_tables(rates: Any, plans: "Planned") -> dict[str, Any]:
+    """Give what is said of runs alone as lists of rows: learning rates, and what was planned."""
+    tables = {file: getattr(plans, name) for name, file in _PLANNED.items()} | {"learning": rates}
+    rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+    return {**rows, "plans": [record for record in plans.records if record], "notes": list(plans.notes)}
 
 
 def _print(found: "Comparison") -> None:
@@ -265,8 +273,8 @@ def _closing(found: "Comparison") -> Iterator[str]:
     if set(found.targets.get("column", ())) - set(found.fitted):
         yield (
             "Verdict: inside where the gap is shown to be below the margin by two one-sided tests at 5 %, outside "
-            "where it is shown to be above, else undecided. Margin: 0.2 human SD, 5 points of a share, unless a plan or "
-            "a target sets its own. Holm p: of no gap at all, adjusted for the figures of the same family."
+            "where it is shown to be above, else undecided. Margin: 0.2 human SD, 5 points of a share, unless a "
+            "plan or a target sets its own. Holm p: of no gap at all, adjusted for the figures of the same family."
         )
     yield (
         "transfer: the same figure of the other vignettes, turned by textbook signs. pooled: the mean of the arms, "

@@ -8,49 +8,51 @@ from popsim.cli.printing import WIDTH, out, print_table
 if TYPE_CHECKING:
     from popsim.study.planned import Planned
 
+_ONE = ["column", "plan", "name", "group", "vignette", "outcome", "of", "arm"]
+
 
 def print_planned(found: "Planned", cached: int = 0) -> None:
     """Print the contrasts and models of plans, and whether these were frozen before the answers."""
     from popsim.report.plans import status
 
     for column, here in found.contrasts.groupby("column", sort=False):
-        print_table(_contrasts(here), f"{column}: contrasts of the plan")
-    for (column, name), here in found.models.groupby(["column", "name"], sort=False):
-        print_table(_model(here), f"{column}: {name}, {_about(here.iloc[0])}")
+        print_table(_contrasts(here), f"{column}: contrasts of the plan{_all_planned(here)}")
+    for _, here in found.models.groupby(_ONE, sort=False):
+        first = here.iloc[0]
+        print_table(_model(here), f"{first['column']}: {first['name']}{_all_planned(here)}, {_about(first)}")
     out.print()
     for line in [*found.notes, *status(found.records, cached)]:
         out.print(textwrap.fill(line, WIDTH, subsequent_indent="  "))
 
 
 def _contrasts(here: Any) -> Any:
-    """Lay out a row per contrast."""
-    shown = here[["plan", "name"]].copy()
-    shown["outcome"] = [_outcome(row, here) for row in here.itertuples()]
-    shown["contrast"] = here["contrast"]
+    """Lay out a row per contrast, with marks where only some were planned."""
+    mixed = here["plan"].nunique() > 1
+    shown = here[["plan", "name"]].copy() if mixed else here[["name"]].copy()
+    shown["of"] = [f"{_outcome(row, here)}: {row.contrast}" for row in here.itertuples()]
     shown["estimate"] = [f"{value:+.3f}" for value in here["estimate"]]
     ends = zip(here["low"], here["high"], strict=True)
     shown["95% interval"] = ["none" if low != low else f"{low:+.3f} to {high:+.3f}" for low, high in ends]
     shown["Holm p"] = [_p(value) for value in here["holm_p"]]
-    shown["expected"] = here["expect"]
-    shown["verdict"] = here["verdict"]
+    verdicts = zip(here["expect"], here["verdict"], strict=True)
+    shown["expected"] = [f"{expect}: {said}" if said else expect for expect, said in verdicts]
     shown["n"] = here["n"]
-    return _only_marks(shown)
+    return shown
 
 
 def _model(here: Any) -> Any:
     """Lay out a row per term."""
-    shown = here[["plan", "term"]].copy()
+    shown = here[["term"]].copy()
     shown["estimate"] = [f"{value:+.3f}" for value in here["estimate"]]
     shown["s.e."] = [f"{value:.3f}" for value in here["se"]]
     ends = zip(here["low"], here["high"], strict=True)
     shown["95% interval"] = [f"{low:+.3f} to {high:+.3f}" for low, high in ends]
     shown["p"] = [_p(value) for value in here["p"]]
-    return _only_marks(shown)
+    return shown
 
 
-def _only_marks(shown: Any) -> Any:
-    """Leave out the column of marks where nothing was planned."""
-    return shown if shown["plan"].eq("planned").any() else shown.drop(columns="plan")
+def _all_planned(here: Any) -> str:
+    return ", planned" if here["plan"].eq("planned").all() else ""
 
 
 def _about(row: Any) -> str:

@@ -28,7 +28,8 @@ def exclude(
         answers: All answers of one run to one fielding, those that failed too.
         rules: What to leave out.
         questionnaire: What was asked.
-        recalled: Whether a reply recalled who it speaks for, by ``person`` and ``draw``; ``None`` where nobody was asked.
+        recalled: Whether a reply recalled who it speaks for, by ``person`` and ``draw``; ``None``
+            where no recall was asked for.
 
     Returns:
         The answers that stay, and how many were left out by reason.
@@ -37,7 +38,8 @@ def exclude(
         >>> from popsim.survey import load_questionnaire
         >>> asked = load_questionnaire("inflation_expectation")
         >>> said = {"vignette": asked.vignettes[0].name, "question": asked.questions[0].name, "arm": "all", "draw": 0}
-        >>> answers = pd.DataFrame({"person": [0, 1], "value": [2.0, 0.0], "label": "", "status": ["ok", "unreadable"], **said})
+        >>> read = {"value": 2.0, "label": "", "status": ["ok", "unreadable"]}
+        >>> answers = pd.DataFrame({"person": [0, 1], **read, **said})
         >>> kept, counts = exclude(answers, Exclusions(failed=True), asked)
         >>> kept["person"].tolist(), counts
         ([0], {'respondents with an answer that could not be read': 1})
@@ -74,7 +76,9 @@ def _respondents(
 def _met(answers: pd.DataFrame, condition: Condition, questionnaire: Questionnaire) -> Marks:
     """Mark the answers that meet a condition; equal answers are looked at once."""
     question = next(one for one in questionnaire.questions if one.name == condition.question)
-    code, said = pd.factorize(pd.MultiIndex.from_arrays([answers["value"], answers["label"].fillna(""), answers["status"]]))
+    code, said = pd.factorize(
+        pd.MultiIndex.from_arrays([answers["value"], answers["label"].fillna(""), answers["status"]])
+    )
     met = [condition.met(question, [Answer(question.name, *one)]) for one in said]
     return np.asarray(met, dtype=bool)[code] & answers["question"].eq(question.name).to_numpy()
 

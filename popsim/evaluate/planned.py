@@ -19,6 +19,7 @@ from popsim.scenario.analysis import ARM, GROUP
 LEVEL = 0.95
 _EQUIVALENCE = {"inside": "holds", "outside": "fails"}
 
+
 class Wanted(NamedTuple):
     """A contrast or a model that a plan asks for, of one group and one vignette."""
 

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from popsim.errors import TargetError
 from popsim.evaluate.rows import HumanRows
 from popsim.files import Frozen, find_file, read_yaml, validate
-from popsim.scenario.analysis import DIRECTIONS, Statistic
+from popsim.scenario.analysis import DIRECTIONS as DIRECTIONS
+from popsim.scenario.analysis import Statistic
 from popsim.survey.questions import Name, Text
 
 POOLED = "pooled_reversed"

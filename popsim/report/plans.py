@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Record = Mapping[str, Any]
-UNPLANNED = "Nothing was planned before these answers (popsim run --freeze), so everything here is exploratory."
+UNPLANNED = "No plan was frozen before these answers (popsim run --freeze), so everything here is exploratory."
 _LONGEST = 80
 
 
@@ -16,11 +16,11 @@ def status(records: Sequence[Record | None], cached: int = 0) -> list[str]:
         cached: How many replies came from a cache, so that they may be older than a plan.
 
     Returns:
-        Sentences; one where nothing was planned.
+        Sentences; one where no plan was frozen.
 
     Example:
         >>> status([None])
-        ['Nothing was planned before these answers (popsim run --freeze), so everything here is exploratory.']
+        ['No plan was frozen before these answers (popsim run --freeze), so everything here is exploratory.']
     """
     frozen = [record for record in records if record and record["frozen"]]
     if not frozen:
@@ -31,7 +31,9 @@ def status(records: Sequence[Record | None], cached: int = 0) -> list[str]:
         said += [f"{_day(edit['when'])}: {_edit(edit['changes'])}" for edit in record["edits"]]
     said.append("What is marked planned was decided then, and everything else is exploratory.")
     if len(frozen) < len(records):
-        said.append(f"{len(records) - len(frozen)} of {len(records)} runs were not frozen; what rests on them is exploratory.")
+        said.append(
+            f"{len(records) - len(frozen)} of {len(records)} runs were not frozen; what rests on them is exploratory."
+        )
     if cached:
         said.append(f"{cached:,} replies came from a cache and may be older than the plan.")
     return said
@@ -43,7 +45,12 @@ def contents(record: Record) -> Iterator[tuple[str, str]]:
     Args:
         record: What a manifest keeps of it.
     """
-    plan = record["analysis"]
+    for name, words in _contents(record["analysis"]):
+        if words:
+            yield name, words
+
+
+def _contents(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Primary outcomes", f"{', '.join(plan['outcomes'])}; of these {', '.join(plan['statistics'])}"
     yield "Margins", ", ".join(f"{name} {margin:g}" for name, margin in plan["margins"].items())
     for name, contrast in plan["contrasts"].items():
@@ -81,6 +88,13 @@ def _brief(value: Any) -> str:
     return said if len(said) <= _LONGEST else f"{said[: _LONGEST - 1]}…"
 
 
+def of_manifest(manifest: Mapping[str, Any]) -> list[str]:
+    """Say the same of one run or one sweep (`status`)."""
+    counts = manifest.get("counts", {})
+    by_engine = [counts] if "prompts" in counts else counts.values()
+    return status([manifest.get("plan")], sum(found.get("from_cache") or 0 for found in by_engine))
+
+
 def _words(value: Any) -> str:
     """Write plain data as words, leaving out what says nothing.
 
@@ -91,7 +105,9 @@ def _words(value: Any) -> str:
     if isinstance(value, Mapping):
         kept = {name: one for name, one in value.items() if one not in (None, "", [], {}, False)}
         return ", ".join(
-            name if one is True else f"{name.replace('_', ' ')} {f'({_words(one)})' if isinstance(one, dict) else _words(one)}"
+            name
+            if one is True
+            else f"{name.replace('_', ' ')} {f'({_words(one)})' if isinstance(one, dict) else _words(one)}"
             for name, one in kept.items()
         )
     if isinstance(value, list | tuple):

@@ -119,7 +119,8 @@ class Analysis(Frozen):
         """Give the margin of an outcome, if it has one.
 
         Example:
-            >>> Analysis(outcomes=["inflation"], margins={"inflation": 0.2, "oil.inflation": 0.1}).margin("oil", "inflation")
+            >>> margins = {"inflation": 0.2, "oil.inflation": 0.1}
+            >>> Analysis(outcomes=["inflation"], margins=margins).margin("oil", "inflation")
             0.1
         """
         return self.margins.get(f"{vignette}.{outcome}", self.margins.get(outcome))
@@ -163,7 +164,7 @@ def outcomes_of(questionnaire: Questionnaire) -> Iterator[Asked]:
 
 
 def find_outcomes(name: str, questionnaire: Questionnaire) -> list[Asked]:
-    """Find what a plan's name of an outcome means: one in each vignette that has it, or the one of ``VIGNETTE.OUTCOME``.
+    """Find what an outcome of a plan means: in each vignette that has it, or the one of ``VIGNETTE.OUTCOME``.
 
     Example:
         >>> from popsim.survey import load_questionnaire
@@ -192,7 +193,7 @@ def check_analysis(plan: Analysis, known: Known) -> None:
         known: The study that it belongs to.
 
     Raises:
-        ValueError: A name is unknown, or something is planned that cannot be computed; the message begins with its path.
+        ValueError: A name is unknown, or what is planned cannot be computed; the message begins with its path.
     """
     for i, name in enumerate(plan.outcomes):
         asked = _outcome(f"outcomes.{i}", name, known)
@@ -203,7 +204,9 @@ def check_analysis(plan: Analysis, known: Known) -> None:
     for rule, names in (("outside", [*plan.exclude.outside]), ("trim", [*plan.exclude.trim])):
         for name in names:
             if not _outcome(f"exclude.{rule}.{name}", name, known).is_number:
-                raise ValueError(f"analysis.exclude.{rule}.{name}: is a choice, whose answers have no ends; take it out")
+                raise ValueError(
+                    f"analysis.exclude.{rule}.{name}: is a choice, whose answers have no ends; take it out"
+                )
     questions = {question.name for question in known.shown[0].questions}
     for i, condition in enumerate(plan.exclude.unless):
         _among(f"exclude.unless.{i}.question", "question", condition.question, questions)
@@ -246,7 +249,13 @@ def _outcome(path: str, name: str, known: Known) -> Asked:
     if not found:
         every = list(outcomes_of(known.shown[0]))
         names = dict.fromkeys(asked.name for asked in every)
-        _among(path, "outcome of the questionnaire", name, [*names, *(f"{one.vignette}.{one.name}" for one in every)], names)
+        _among(
+            path,
+            "outcome of the questionnaire",
+            name,
+            [*names, *(f"{one.vignette}.{one.name}" for one in every)],
+            names,
+        )
     return found[0]
 
 
@@ -257,7 +266,9 @@ def _share(path: str, of: str, name: str, known: Known) -> Asked:
     if of:
         _among(f"{path}.of", f"answer to {name}", of, sorted(options))
     elif not asked.is_number:
-        raise ValueError(f"analysis.{path}.of: {name} is a choice; say whose share. Allowed: {', '.join(sorted(options))}")
+        raise ValueError(
+            f"analysis.{path}.of: {name} is a choice; say whose share. Allowed: {', '.join(sorted(options))}"
+        )
     return asked
 
 

@@ -56,7 +56,7 @@ def compare(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0, draws
     """
     whole = [one for run in runs for one in runs_of(run)]
     for one in whole:
-        _check(one, wave)
+        check_complete(one, wave)
     names = [str(name) for name in targets] or list(
         dict.fromkeys(name for one in whole for name in one.scenario.targets)
     )
@@ -76,7 +76,12 @@ def runs_of(run: Run) -> Iterator[Run]:
         yield load_run(manifest.parent)
 
 
-def _check(run: Run, wave: int) -> None:
+def check_complete(run: Run, wave: int) -> None:
+    """Refuse a run without answers of respondents to a fielding.
+
+    Raises:
+        RunError: It is not complete, was read out as means, or has no such wave.
+    """
     if run.manifest["state"] != "complete":
         raise RunError(f"{run.path}: is {run.manifest['state']}, not complete; run the same command again to finish it")
     kind = run.scenario.readout.kind

@@ -62,7 +62,9 @@ def asked_of(run: Run, name: str) -> list[Asked]:
     return find_outcomes(name, run.scenario.questionnaire.of_group(run.scenario.group))
 
 
-def kept_answers(run: Run, answers: pd.DataFrame, wave: int, latest: bool = False) -> tuple[pd.DataFrame, dict[str, int]]:
+def kept_answers(
+    run: Run, answers: pd.DataFrame, wave: int, latest: bool = False
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Leave out what the plan of a run says.
 
     Args:

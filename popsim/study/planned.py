@@ -1,8 +1,8 @@
 """What the plans of runs ask for, computed: contrasts and models, each marked planned or exploratory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,13 @@ import pandas as pd
 from popsim.evaluate.marks import EXPLORATORY, PLANNED
 from popsim.evaluate.planned import CONTRASTS, MODELS, Wanted, contrast_rows, model_rows
 from popsim.evaluate.verdicts import holm
-from popsim.scenario import Contrast, Model
-from popsim.study.comparing import columns_of, runs_of, sample_of
+from popsim.scenario import Analysis, Contrast, Model
+from popsim.study.comparing import check_complete, columns_of, runs_of, sample_of
 from popsim.study.folder import Run
 from popsim.study.marks import asked_of, planned_alike
 from popsim.study.plans import Record, analysis_of, plan_of
+
+SpecT = TypeVar("SpecT", Contrast, Model)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Planned:
 
 
 def planned(*runs: Run, wave: int = 0, draws: int = 1000) -> Planned:
-    """Compute what the plans of runs ask for; of a frozen plan that was edited later also what was added, as exploratory.
+    """Compute what the plans of runs ask for; what was added to a frozen plan later is exploratory.
 
     Args:
         runs: Complete runs, or sweeps, whose runs are all taken.
@@ -55,14 +57,16 @@ def planned(*runs: Run, wave: int = 0, draws: int = 1000) -> Planned:
     whole = [one for run in runs for one in runs_of(run)]
     contrasts, models, notes = [], [], []
     for label, lot in columns_of(whole).items():
-        who = [run.people for run in lot]
         for latest in (False, True):
-            asked = list(_wanted(lot, "contrasts", latest)), list(_wanted(lot, "models", latest))
-            if not any(asked):
+            asked = list(_wanted(lot, lambda plan: plan.contrasts, latest))
+            explained = list(_wanted(lot, lambda plan: plan.models, latest))
+            if not asked and not explained and (latest or not any(plan_of(run) for run in lot)):
                 continue
-            sample = sample_of(label, lot, wave, latest=latest)
-            taken, missed = contrast_rows(sample, [one for one in asked[0] if isinstance(one[1], Contrast)], who, draws)
-            fitted, unfitted = model_rows(sample, [one for one in asked[1] if isinstance(one[1], Model)], who)
+            for run in lot:
+                check_complete(run, wave)
+            sample, who = sample_of(label, lot, wave, latest=latest), [run.people for run in lot]
+            taken, missed = contrast_rows(sample, asked, who, draws)
+            fitted, unfitted = model_rows(sample, explained, who)
             contrasts.append(taken.assign(column=label))
             models.append(fitted.assign(column=label))
             notes += [*missed, *unfitted]
@@ -77,18 +81,17 @@ def planned(*runs: Run, wave: int = 0, draws: int = 1000) -> Planned:
 
 
 def _wanted(
-    runs: Sequence[Run], kind: Literal["contrasts", "models"], latest: bool
-) -> Iterator[tuple[Wanted, Contrast | Model]]:
-    """List what the plans of runs ask for, each once; ``latest`` only what they did not ask for when they were frozen."""
+    runs: Sequence[Run], part: Callable[[Analysis], Mapping[str, SpecT]], latest: bool
+) -> Iterator[tuple[Wanted, SpecT]]:
+    """List what the plans of runs ask for, each once; ``latest`` only what they did not ask for when frozen."""
     seen = []
     for run in runs:
         record, group = plan_of(run), run.scenario.group
         plan, frozen = analysis_of(record, latest=latest), analysis_of(record)
         if plan is None or frozen is None or (latest and not record["frozen"]):  # type: ignore[index]
             continue
-        specs: Mapping[str, Contrast | Model] = getattr(plan, kind)
-        for name, spec in specs.items():
-            alike = getattr(frozen, kind).get(name) == spec and frozen.exclude == plan.exclude
+        for name, spec in part(plan).items():
+            alike = part(frozen).get(name) == spec and frozen.exclude == plan.exclude
             if latest and alike:
                 continue
             is_planned = not latest and planned_alike(runs, group, name, spec)

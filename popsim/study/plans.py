@@ -81,8 +81,8 @@ def keep_plan(folder: Path, record: Record | None, freeze: bool) -> Record | Non
     if not before or not before["frozen"]:
         if freeze:
             raise RunError(
-                f"{folder}: was started on {manifest.get('started', '?')} without --freeze, so its answers may be older "
-                "than the plan; choose another --out"
+                f"{folder}: was started on {manifest.get('started', '?')} without --freeze, so its answers may be "
+                "older than the plan; choose another --out"
             )
         kept = record
     else:
@@ -134,8 +134,8 @@ def check_frozen(folder: Path, record: Record) -> None:
     for name, sha in found.items():
         if sha != record["sha256"]:
             raise RunError(
-                f"{folder}: {name} is not the plan that was frozen on {record['frozen']}: its SHA-256 is {sha[:12]}… and "
-                f"was {record['sha256'][:12]}…; put back the file as it was"
+                f"{folder}: {name} is not the plan that was frozen on {record['frozen']}: its SHA-256 is {sha[:12]}… "
+                f"and was {record['sha256'][:12]}…; put back the file as it was"
             )
 
 
@@ -163,7 +163,9 @@ def changes(old: Any, new: Any, path: str = "") -> list[list[Any]]:
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = dict.fromkeys([*old, *new])
-        return [one for key in keys for one in changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))]
+        return [
+            one for key in keys for one in changes(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        ]
     return [] if old == new else [[path or "analysis", old, new]]
 
 
