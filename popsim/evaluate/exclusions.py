@@ -47,7 +47,7 @@ def exclude(
     counts: dict[str, int] = {}
     kept = answers.assign(unit=answers.groupby(SITTING, observed=True).ngroup())
     for reason, bad in _respondents(kept, rules, questionnaire, recalled):
-        gone = kept["unit"].isin(kept.loc[bad, "unit"])
+        gone = kept["unit"].isin(bad)
         counts[reason] = int(kept.loc[gone, "unit"].nunique())
         kept = kept[~gone]
     for name, (low, high) in rules.outside.items():
@@ -61,16 +61,17 @@ def exclude(
 
 def _respondents(
     answers: pd.DataFrame, rules: Exclusions, questionnaire: Questionnaire, recalled: "pd.Series[bool] | None"
-) -> Iterator[tuple[str, Marks]]:
-    """Give the reasons for which respondents are left out, each with marks of answers of theirs."""
+) -> Iterator[tuple[str, "pd.Series[int]"]]:
+    """Give the reasons for which respondents are left out, each with who they are, some more than once."""
     if rules.failed:
-        yield "respondents with an answer that could not be read", answers["status"].isin(FAILURES).to_numpy()
+        yield "respondents with an answer that could not be read", answers.loc[answers["status"].isin(FAILURES), "unit"]
     if rules.recall and recalled is not None:
         keys = pd.MultiIndex.from_frame(answers[["person", "draw"]])
-        yield "respondents whose reply has no recall", ~recalled.reindex(keys, fill_value=False).to_numpy(dtype=bool)
+        said = recalled.reindex(keys, fill_value=False).to_numpy(dtype=bool)
+        yield "respondents whose reply has no recall", answers.loc[~said, "unit"]
     for condition in rules.unless:
         good = answers.loc[_met(answers, condition, questionnaire), "unit"]
-        yield f"respondents but for those of whom {condition}", ~answers["unit"].isin(good).to_numpy()
+        yield f"respondents but for those of whom {condition}", answers.loc[~answers["unit"].isin(good), "unit"]
 
 
 def _met(answers: pd.DataFrame, condition: Condition, questionnaire: Questionnaire) -> Marks:
