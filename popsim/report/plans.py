@@ -55,11 +55,24 @@ def _contents(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Margins", ", ".join(f"{name} {margin:g}" for name, margin in plan["margins"].items())
     for name, contrast in plan["contrasts"].items():
         yield f"Contrast {name}", _words(contrast)
-    yield "Left out", _words(plan["exclude"])
+    yield "Left out", "; ".join(_left_out(plan["exclude"]))
     for name, model in plan["models"].items():
         yield f"Model {name}", _words(model)
     yield "Templates", ", ".join(plan["templates"])
     yield "Wordings", ", ".join(plan["wordings"])
+
+
+def _left_out(rules: Mapping[str, Any]) -> Iterator[str]:
+    if rules["failed"]:
+        yield "respondents with an answer that could not be read"
+    if rules["recall"]:
+        yield "respondents whose reply has no recall"
+    for condition in rules["unless"]:
+        yield f"respondents but for those of whom {_words(condition)}"
+    for name, (low, high) in rules["outside"].items():
+        yield f"answers outside {low:g} to {high:g}: {name}"
+    for name, share in rules["trim"].items():
+        yield f"{share:.2%} of the ranks from either end in each arm: {name}"
 
 
 def _frozen(record: Record) -> str:

@@ -163,11 +163,16 @@ def _planned(run: Run) -> dict[str, Any]:
         return {}
     tables = {}
     for name, table in {"contrasts": found.contrasts, "models": found.models}.items():
-        shown = table.assign(plan=table["plan"].where(table["plan"].eq(PLANNED), ""))
+        p = {name: table[name].map(_chance) for name in ("p", "holm_p") if name in table}
+        shown = table.assign(plan=table["plan"].where(table["plan"].eq(PLANNED), ""), **p)
         same = [c for c in ("column", "group", "vignette") if shown[c].nunique() <= 1]
         empty = [c for c in shown if shown[c].isna().all() or shown[c].eq("").all()]
         tables[name] = shown.drop(columns=[c for c in shown if c in {*same, *empty}])
     return {"planned": tables, "notes": found.notes}
+
+
+def _chance(p: float) -> str:
+    return "" if p != p else f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _shown(run: Run, tables: dict[str, pd.DataFrame]) -> Shown:
