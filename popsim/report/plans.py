@@ -116,7 +116,8 @@ def _words(value: Any) -> str:
         'outcome inflation, between (arm rise, fall), against 0'
     """
     if isinstance(value, Mapping):
-        kept = {name: one for name, one in value.items() if one not in (None, "", [], {}, False)}
+        says_nothing = [name for name, one in value.items() if one is None or one is False or one in ("", [], {})]
+        kept = {name: one for name, one in value.items() if name not in says_nothing}
         return ", ".join(
             name
             if one is True
