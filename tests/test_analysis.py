@@ -47,6 +47,7 @@ BAD = {
     "range": ({"exclude": {"outside": {"inflation": [3, 1]}}}, r"exclude\.outside: inflation: 3 lies above 1"),
     "trim": ({"exclude": {"trim": {"inflation": 0.6}}}, r"exclude\.trim\.inflation: .*less than 0\.5"),
     "check": ({"exclude": {"unless": [{"question": "inflation_3", "at_most": 1}]}}, r"did you mean inflation_\d\?"),
+    "wave": ({"wave": 1}, r"wave: there is no wave 1. Allowed: 0 to 0"),
     "wording": ({"wordings": ["oil_prices"]}, r"wordings\.0: .*did you mean oil_price\?"),
     "rule": ({"exclude": {"trimm": 1}}, r"exclude\.trimm: unknown key; did you mean trim\?"),
 }

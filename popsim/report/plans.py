@@ -28,7 +28,10 @@ def status(records: Sequence[Record | None], cached: int = 0) -> list[str]:
     plans = {record["sha256"]: record for record in frozen}
     said = [_frozen(record) for record in plans.values()]
     for record in plans.values():
-        said += [f"{_day(edit['when'])}: {_edit(edit['changes'])}" for edit in record["edits"]]
+        said += [
+            f"By the start of {_day(edit['when'])} the plan had been {_edit(edit['changes'])}"
+            for edit in record["edits"]
+        ]
     said.append("What is marked planned was decided then, and everything else is exploratory.")
     if len(frozen) < len(records):
         said.append(
@@ -52,6 +55,7 @@ def contents(record: Record) -> Iterator[tuple[str, str]]:
 
 def _contents(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Primary outcomes", f"{', '.join(plan['outcomes'])}; of these {', '.join(plan['statistics'])}"
+    yield "Fielding", f"wave {plan['wave']}" if plan["wave"] else ""
     yield "Margins", ", ".join(f"{name} {margin:g}" for name, margin in plan["margins"].items())
     for name, contrast in plan["contrasts"].items():
         yield f"Contrast {name}", _words(contrast)
@@ -85,9 +89,9 @@ def _day(when: str) -> str:
 
 def _edit(changes: Sequence[Sequence[Any]]) -> str:
     if not changes:
-        return "the plan was put back to what was frozen."
+        return "put back to what was frozen."
     listed = "; ".join(f"{path} {_change(old, new)}" for path, old, new in changes)
-    return f"the plan was edited after it was frozen, which stands: {listed}."
+    return f"edited, but what was frozen stands: {listed}."
 
 
 def _change(old: Any, new: Any) -> str:

@@ -105,6 +105,8 @@ class Analysis(Frozen):
     """Primary outcomes: changes or questions, as ``OUTCOME`` or ``VIGNETTE.OUTCOME``."""
     statistics: tuple[Statistic, ...] = Field(default=("mean",), min_length=1)
     """Which human figures of these are planned to be compared."""
+    wave: int = Field(default=0, ge=0)
+    """Which fielding of the questionnaire; what is computed of another one is not planned."""
     margins: dict[Text, Above0] = {}
     """By outcome: the gap that does not matter, in the unit of its answers, or as a share of those of a choice."""
     contrasts: dict[Name, Contrast] = {}
@@ -183,6 +185,7 @@ class Known(NamedTuple):
     groups: Sequence[str]
     people: Levels
     wordings: Sequence[str]
+    waves: int
 
 
 def check_analysis(plan: Analysis, known: Known) -> None:
@@ -199,6 +202,8 @@ def check_analysis(plan: Analysis, known: Known) -> None:
         asked = _outcome(f"outcomes.{i}", name, known)
         if not asked.is_number and "share" not in plan.statistics:
             raise ValueError(f"analysis.statistics: {name} is a choice and has no mean; add share")
+    if plan.wave >= known.waves:
+        raise ValueError(f"analysis.wave: there is no wave {plan.wave}. Allowed: 0 to {known.waves - 1}")
     for name in plan.margins:
         _outcome(f"margins.{name}", name, known)
     for rule, names in (("outside", [*plan.exclude.outside]), ("trim", [*plan.exclude.trim])):

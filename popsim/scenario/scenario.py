@@ -163,6 +163,7 @@ class Scenario(Frozen):
                 groups=list(dict.fromkeys([self.group, *(name for v in vignettes for name in v.references)])),
                 people=people_levels(self.population),
                 wordings=[self.questionnaire.name, *(known_names(swept) if isinstance(swept, tuple) else ())],
+                waves=len(self.waves),
             )
             check_analysis(self.analysis, known)
         return self

@@ -171,7 +171,7 @@ def sample_of(label: str, runs: Sequence[Run], wave: int, *, latest: bool = Fals
             vignettes.setdefault((run.scenario.group, vignette.name), vignette)
     fitted = any(run.manifest["engine"]["fingerprint"].startswith(FITTED) for run in runs)
     unit: Literal["person", "replicate"] = "replicate" if travels else "person"
-    return Sample(label, fitted, answers, vignettes, stratum, unit, marks_of(runs), excluded)
+    return Sample(label, fitted, answers, vignettes, stratum, unit, marks_of(runs, wave), excluded)
 
 
 def _answers(run: Run, wave: int, latest: bool) -> tuple[pd.DataFrame, dict[str, int]]:

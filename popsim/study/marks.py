@@ -12,11 +12,11 @@ from popsim.study.folder import Run
 from popsim.study.plans import analysis_of, plan_of
 
 
-def frozen_analysis(run: Run) -> Analysis | None:
-    """Give the plan that was frozen before a run, if its layout and its wording are part of it."""
+def frozen_analysis(run: Run, wave: int) -> Analysis | None:
+    """Give the plan that was frozen before a run, if this fielding, its layout and its wording are part of it."""
     record = plan_of(run)
     plan = analysis_of(record) if record and record["frozen"] else None
-    if plan is None:
+    if plan is None or plan.wave != wave:
         return None
     prompt = run.scenario.prompt
     layout = OWN if prompt.template else prompt.layout
@@ -24,9 +24,9 @@ def frozen_analysis(run: Run) -> Analysis | None:
     return plan if layout in known[0] and run.scenario.questionnaire.name in known[1] else None
 
 
-def marks_of(runs: Sequence[Run]) -> Marks:
+def marks_of(runs: Sequence[Run], wave: int) -> Marks:
     """Mark what was planned before all runs that it rests on; margins are those of the plans, frozen or not."""
-    plans = [frozen_analysis(run) for run in runs]
+    plans = [frozen_analysis(run, wave) for run in runs]
     asked = [(run, plan, analysis_of(plan_of(run))) for run, plan in zip(runs, plans, strict=True)]
     cells = dict.fromkeys((run.scenario.group, arm) for run in runs for arm in run.scenario.arms)
     figures: set[Figured] = set()
@@ -36,14 +36,15 @@ def marks_of(runs: Sequence[Run]) -> Marks:
         figures |= set.intersection(*(set(_figures(run, frozen, arm)) for run, frozen, _ in mine))
         known = [dict(_margins(run, said, arm)) for run, _, said in mine]
         margins |= {key: min(one[key] for one in known) for key in known[0] if all(key in one for one in known)}
-    return Marks(frozenset(figures), frozenset(_effects(runs)), margins)
+    return Marks(frozenset(figures), frozenset(_effects(runs, wave)), margins)
 
 
-def planned_alike(runs: Sequence[Run], group: str, name: str, spec: Contrast | Model) -> bool:
+def planned_alike(runs: Sequence[Run], wave: int, group: str, name: str, spec: Contrast | Model) -> bool:
     """Say whether a contrast or a model was frozen, word for word, before all runs that it rests on.
 
     Args:
         runs: That are put together.
+        wave: Which fielding.
         group: Of the run whose plan it is.
         name: Of the contrast or model.
         spec: What it is.
@@ -52,7 +53,7 @@ def planned_alike(runs: Sequence[Run], group: str, name: str, spec: Contrast | M
     groups = set(between.get(GROUP, (group,)))
     arms = set(between.get(ARM, (spec.arm,) if spec.arm else ()))
     rests_on = [run for run in runs if any(_has(run, one, arms) for one in groups)]
-    plans = [frozen_analysis(run) for run in rests_on]
+    plans = [frozen_analysis(run, wave) for run in rests_on]
     kind = "contrasts" if isinstance(spec, Contrast) else "models"
     return bool(plans) and all(plan is not None and getattr(plan, kind).get(name) == spec for plan in plans)
 
@@ -105,11 +106,11 @@ def _margins(run: Run, plan: Analysis | None, arm: str) -> Iterable[tuple[Figure
             yield (run.scenario.group, arm, asked.vignette, asked.name, statistic), margin
 
 
-def _effects(runs: Sequence[Run]) -> Iterable[Effect]:
+def _effects(runs: Sequence[Run], wave: int) -> Iterable[Effect]:
     for run in runs:
-        plan = frozen_analysis(run)
+        plan = frozen_analysis(run, wave)
         for name, contrast in plan.contrasts.items() if plan else ():
             whole = ARM in contrast.between and not contrast.of
-            if whole and planned_alike(runs, run.scenario.group, name, contrast):
+            if whole and planned_alike(runs, wave, run.scenario.group, name, contrast):
                 for asked in asked_of(run, contrast.outcome):
                     yield run.scenario.group, asked.vignette, asked.name, frozenset(contrast.between[ARM])

@@ -155,10 +155,11 @@ def _planned(run: Run) -> dict[str, Any]:
     Raises:
         RunError: The frozen plan was changed.
     """
-    if plan_of(run) is None or run.manifest["state"] != "complete":
+    record = plan_of(run)
+    if record is None or run.manifest["state"] != "complete":
         return {}
     try:
-        found = planned(run)
+        found = planned(run, wave=record["analysis"]["wave"])
     except PopsimError:
         return {}
     tables = {}

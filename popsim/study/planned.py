@@ -58,8 +58,8 @@ def planned(*runs: Run, wave: int = 0, draws: int = 1000) -> Planned:
     contrasts, models, notes = [], [], []
     for label, lot in columns_of(whole).items():
         for latest in (False, True):
-            asked = list(_wanted(lot, lambda plan: plan.contrasts, latest))
-            explained = list(_wanted(lot, lambda plan: plan.models, latest))
+            asked = list(_wanted(lot, wave, lambda plan: plan.contrasts, latest))
+            explained = list(_wanted(lot, wave, lambda plan: plan.models, latest))
             if not asked and not explained and (latest or not any(plan_of(run) for run in lot)):
                 continue
             for run in lot:
@@ -81,7 +81,7 @@ def planned(*runs: Run, wave: int = 0, draws: int = 1000) -> Planned:
 
 
 def _wanted(
-    runs: Sequence[Run], part: Callable[[Analysis], Mapping[str, SpecT]], latest: bool
+    runs: Sequence[Run], wave: int, part: Callable[[Analysis], Mapping[str, SpecT]], latest: bool
 ) -> Iterator[tuple[Wanted, SpecT]]:
     """List what the plans of runs ask for, each once; ``latest`` only what they did not ask for when frozen."""
     seen = []
@@ -94,7 +94,7 @@ def _wanted(
             alike = part(frozen).get(name) == spec and frozen.exclude == plan.exclude
             if latest and alike:
                 continue
-            is_planned = not latest and planned_alike(runs, group, name, spec)
+            is_planned = not latest and planned_alike(runs, wave, group, name, spec)
             for asked in asked_of(run, spec.outcome):
                 if (group, name, asked.vignette, spec) in seen:
                     continue

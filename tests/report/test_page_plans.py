@@ -34,7 +34,7 @@ def test_what_users_write_in_a_plan_stays_text_on_the_page_and_in_methods(tmp_pa
         assert not re.search(r"(?<!\\)<(script|img)", said)
         assert run.manifest["plan"]["sha256"] in said
         assert "was frozen on" in said
-        assert "the plan was edited after it was frozen" in said
+        assert "the plan had been edited, but what was frozen stands: " in said
     assert "Contrasts of the plan" in html
     assert "- **Contrast evil (planned):** outcome pick" in text
     assert "exclude.unless" in text

@@ -183,3 +183,11 @@ def test_a_wording_or_a_layout_that_the_plan_does_not_name_is_exploratory(tmp_pa
     popsim.sweep(list(popsim.sweep_points("mine.yaml")), 1, "swept", freeze=True)
     found = planned(popsim.load_run("swept"), draws=50).contrasts
     assert found.groupby("column", sort=False)["plan"].first().tolist() == ["planned", *["exploratory"] * 3]
+
+
+def test_another_fielding_than_the_planned_one_is_exploratory():
+    run = fielded("run", waves=[0, 1], analysis=PLAN | {"wave": 1}, size=60)
+    for wave, mark in ((0, "exploratory"), (1, "planned")):
+        assert set(planned(run, wave=wave, draws=50).contrasts["plan"]) == {mark}
+        found = popsim.compare(run, wave=wave, draws=50)
+        assert (mark == "planned") == ("planned" in set(found.targets["plan"]))
