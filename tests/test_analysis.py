@@ -48,6 +48,10 @@ BAD = {
     "trim": ({"exclude": {"trim": {"inflation": 0.6}}}, r"exclude\.trim\.inflation: .*less than 0\.5"),
     "check": ({"exclude": {"unless": [{"question": "inflation_3", "at_most": 1}]}}, r"did you mean inflation_\d\?"),
     "wave": ({"wave": 1}, r"wave: there is no wave 1. Allowed: 0 to 0"),
+    "check of words": (
+        {"exclude": {"unless": [{"question": "inflation_2", "among": ["4"]}]}},
+        r"exclude\.unless\.0: '4' is no answer to it\. Allowed: at_least and at_most",
+    ),
     "wording": ({"wordings": ["oil_prices"]}, r"wordings\.0: .*did you mean oil_price\?"),
     "rule": ({"exclude": {"trimm": 1}}, r"exclude\.trimm: unknown key; did you mean trim\?"),
 }

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from popsim.files import Frozen
 from popsim.slots import did_you_mean
 from popsim.survey import Difference, Questionnaire
-from popsim.survey.branches import Condition
+from popsim.survey.branches import Condition, check_condition
 from popsim.survey.questions import Name, Question, Text, option_labels
 
 ARM, GROUP = "arm", "group"
@@ -212,9 +212,10 @@ def check_analysis(plan: Analysis, known: Known) -> None:
                 raise ValueError(
                     f"analysis.exclude.{rule}.{name}: is a choice, whose answers have no ends; take it out"
                 )
-    questions = {question.name for question in known.shown[0].questions}
+    questions = {question.name: question for question in known.shown[0].questions}
     for i, condition in enumerate(plan.exclude.unless):
         _among(f"exclude.unless.{i}.question", "question", condition.question, questions)
+        check_condition(f"analysis.exclude.unless.{i}", condition, questions[condition.question])
     for name, contrast in plan.contrasts.items():
         _check_contrast(f"contrasts.{name}", plan, contrast, known)
     for name, model in plan.models.items():

@@ -9,12 +9,12 @@ from popsim.evaluate.marks import Effect, Figured, Marks
 from popsim.scenario import Analysis, Asked, Contrast, Exclusions, Model, find_outcomes
 from popsim.scenario.analysis import ARM, GROUP, OWN
 from popsim.study.folder import Run
-from popsim.study.plans import analysis_of, plan_of
+from popsim.study.plans import analysis_of
 
 
 def frozen_analysis(run: Run, wave: int) -> Analysis | None:
     """Give the plan that was frozen before a run, if this fielding, its layout and its wording are part of it."""
-    record = plan_of(run)
+    record = run.plan
     plan = analysis_of(record) if record and record["frozen"] else None
     if plan is None or plan.wave != wave:
         return None
@@ -27,7 +27,7 @@ def frozen_analysis(run: Run, wave: int) -> Analysis | None:
 def marks_of(runs: Sequence[Run], wave: int) -> Marks:
     """Mark what was planned before all runs that it rests on; margins are those of the plans, frozen or not."""
     plans = [frozen_analysis(run, wave) for run in runs]
-    asked = [(run, plan, analysis_of(plan_of(run))) for run, plan in zip(runs, plans, strict=True)]
+    asked = [(run, plan, analysis_of(run.plan)) for run, plan in zip(runs, plans, strict=True)]
     cells = dict.fromkeys((run.scenario.group, arm) for run in runs for arm in run.scenario.arms)
     figures: set[Figured] = set()
     margins: dict[Figured, float] = {}
@@ -77,7 +77,7 @@ def kept_answers(
     Returns:
         The answers that stay, and how many were left out by reason.
     """
-    plan = analysis_of(plan_of(run), latest=latest)
+    plan = analysis_of(run.plan, latest=latest)
     if plan is None or plan.exclude == Exclusions():
         return answers, {}
     recalled = None

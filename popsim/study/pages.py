@@ -21,7 +21,6 @@ from popsim.study.comparing import compare
 from popsim.study.folder import Run, load_run
 from popsim.study.learning import learning
 from popsim.study.planned import planned
-from popsim.study.plans import plan_of
 
 PAGE = "report.html"
 _TABLES = ("answers", "replies", "people", "assignment", "heard", "states", "distributions", "readouts")
@@ -155,7 +154,7 @@ def _planned(run: Run) -> dict[str, Any]:
     Raises:
         RunError: The frozen plan was changed.
     """
-    record = plan_of(run)
+    record = run.plan
     if record is None or run.manifest["state"] != "complete":
         return {}
     try:

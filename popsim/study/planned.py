@@ -13,8 +13,9 @@ from popsim.evaluate.verdicts import holm
 from popsim.scenario import Analysis, Contrast, Model
 from popsim.study.comparing import check_complete, columns_of, runs_of, sample_of
 from popsim.study.folder import Run
+from popsim.study.frozen import Record
 from popsim.study.marks import asked_of, planned_alike
-from popsim.study.plans import Record, analysis_of, plan_of
+from popsim.study.plans import analysis_of
 
 SpecT = TypeVar("SpecT", Contrast, Model)
 
@@ -60,7 +61,7 @@ def planned(*runs: Run, wave: int = 0, draws: int = 1000) -> Planned:
         for latest in (False, True):
             asked = list(_wanted(lot, wave, lambda plan: plan.contrasts, latest))
             explained = list(_wanted(lot, wave, lambda plan: plan.models, latest))
-            if not asked and not explained and (latest or not any(plan_of(run) for run in lot)):
+            if not asked and not explained and (latest or not any(run.plan for run in lot)):
                 continue
             for run in lot:
                 check_complete(run, wave)
@@ -76,7 +77,7 @@ def planned(*runs: Run, wave: int = 0, draws: int = 1000) -> Planned:
         _with_holm(_stacked(contrasts, CONTRASTS)),
         _stacked(models, MODELS),
         tuple(dict.fromkeys(notes)),
-        tuple(plan_of(run) for run in whole),
+        tuple(run.plan for run in whole),
     )
 
 
@@ -86,7 +87,7 @@ def _wanted(
     """List what the plans of runs ask for, each once; ``latest`` only what they did not ask for when frozen."""
     seen = []
     for run in runs:
-        record, group = plan_of(run), run.scenario.group
+        record, group = run.plan, run.scenario.group
         plan, frozen = analysis_of(record, latest=latest), analysis_of(record)
         if plan is None or frozen is None or (latest and not record["frozen"]):  # type: ignore[index]
             continue

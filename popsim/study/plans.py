@@ -4,7 +4,6 @@
 is what ``sha256sum plan.json`` prints. The manifest keeps that hash, the time, the plan, and the edits since.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,8 @@ from popsim.prompts import load_layout
 from popsim.scenario import Analysis, Scenario, scenario_hash
 from popsim.scenario.analysis import OWN
 from popsim.study.cell import now
-from popsim.study.folder import MANIFEST, Run, write_manifest, write_methods
-
-PLAN = "plan.json"
-Record = dict[str, Any]
-"""What a manifest keeps of a plan: ``analysis``, ``study``, ``sha256``, ``frozen`` (when, or nothing), ``edits`` and
-``latest``, the plan as it stood at the last start."""
+from popsim.study.folder import MANIFEST, write_manifest, write_methods
+from popsim.study.frozen import PLAN, Record, canonical, check_frozen, digest, frozen_part
 
 
 def plan_record(scenarios: Sequence[Scenario], replicates: int = 1, *, freeze: bool = False) -> Record | None:
@@ -99,59 +94,13 @@ def keep_plan(folder: Path, record: Record | None, freeze: bool) -> Record | Non
 def write_plan(folder: Path, record: Record | None) -> None:
     """Write ``plan.json`` of a frozen plan, once; the manifest that names its hash is there already."""
     if record and record["frozen"] and not (folder / PLAN).exists():
-        write_whole(folder / PLAN, lambda to: to.write_bytes(canonical(_frozen(record))))
-
-
-def plan_of(run: Run) -> Record | None:
-    """Give the plan of a run; of one inside a sweep that of the sweep.
-
-    Raises:
-        RunError: ``plan.json`` is not what was frozen.
-    """
-    above = run.path.absolute().parent
-    holder = above if "points" in (_manifest(above) or {}).get("identity", {}) else run.path
-    record: Record | None = (_manifest(holder) or {}).get("plan")
-    if record and record["frozen"]:
-        check_frozen(holder, record)
-    return record
+        write_whole(folder / PLAN, lambda to: to.write_bytes(canonical(frozen_part(record))))
 
 
 def analysis_of(record: Record | None, *, latest: bool = False) -> Analysis | None:
     """Read the plan of a record: what was frozen, or what the scenario said last."""
     said = record["latest" if latest else "analysis"] if record else None
     return Analysis.model_validate(said) if said else None
-
-
-def check_frozen(folder: Path, record: Record) -> None:
-    """Refuse a plan that was changed after it was frozen.
-
-    Raises:
-        RunError: The hash of ``plan.json``, or of the plan in the manifest, is another.
-    """
-    file = folder / PLAN
-    found = {"plan in manifest.json": digest(_frozen(record))}
-    found |= {PLAN: hashlib.sha256(file.read_bytes()).hexdigest()} if file.exists() else {}
-    for name, sha in found.items():
-        if sha != record["sha256"]:
-            raise RunError(
-                f"{folder}: {name} is not the plan that was frozen on {record['frozen']}: its SHA-256 is {sha[:12]}… "
-                f"and was {record['sha256'][:12]}…; put back the file as it was"
-            )
-
-
-def canonical(data: object) -> bytes:
-    """Write plain data in the one way that hashes the same whatever the order of keys.
-
-    Example:
-        >>> canonical({"b": 1, "a": [1.5, "ä"]}).decode()
-        '{"a":[1.5,"ä"],"b":1}'
-    """
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def digest(data: object) -> str:
-    """Give the SHA-256 of plain data in canonical JSON."""
-    return hashlib.sha256(canonical(data)).hexdigest()
 
 
 def changes(old: Any, new: Any, path: str = "") -> list[list[Any]]:
@@ -176,10 +125,6 @@ def _edited(record: Record, analysis: Mapping[str, Any] | None) -> Record:
     if found == last:
         return record
     return {**record, "edits": [*record["edits"], {"when": now(), "changes": found}], "latest": analysis}
-
-
-def _frozen(record: Record) -> Record:
-    return {name: record[name] for name in ("analysis", "study")}
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

@@ -36,8 +36,9 @@ from popsim.study.folder import (
     write_methods,
     write_table,
 )
+from popsim.study.frozen import Record
 from popsim.study.needs import check_abilities
-from popsim.study.plans import Record, keep_plan, plan_record, write_plan
+from popsim.study.plans import keep_plan, plan_record, write_plan
 from popsim.study.tables import failures, points_table
 
 

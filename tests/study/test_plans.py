@@ -18,7 +18,8 @@ from pandas.testing import assert_frame_equal
 import popsim
 from popsim.errors import RunError, ScenarioError
 from popsim.report.plans import status
-from popsim.study.plans import canonical, changes, digest, plan_of
+from popsim.study.frozen import canonical, digest
+from popsim.study.plans import changes
 
 PLAN = {
     "outcomes": ["inflation", "unemployment"],
@@ -177,12 +178,12 @@ def test_a_sweep_has_one_plan_for_all_its_runs():
     scenario(**study)
     popsim.sweep(list(popsim.sweep_points("mine.yaml")), 1, "swept", freeze=True)
     run, inside = popsim.load_run("swept"), popsim.load_run("swept/point001-replicate0")
-    assert plan_of(run) == plan_of(inside)
+    assert run.plan == inside.plan
     assert inside.manifest["plan"]["sha256"] == hashlib.sha256(Path("swept/plan.json").read_bytes()).hexdigest()
     with_margin(0.2)
     scenario(**study, analysis=PLAN | {"statistics": ["mean", "share"]})
     popsim.sweep(list(popsim.sweep_points("mine.yaml")), 1, "swept")
-    (edit,) = plan_of(popsim.load_run("swept/point001-replicate0"))["edits"]
+    (edit,) = popsim.load_run("swept/point001-replicate0").plan["edits"]
     assert edit["changes"] == [["statistics", ["mean"], ["mean", "share"]]]
 
 
