@@ -10,17 +10,20 @@ import typer
 
 from popsim.cli.auditing import print_findings
 from popsim.cli.learning import print_learning
+from popsim.cli.planning import print_planned
 from popsim.cli.printing import WIDTH, out, print_table
 from popsim.errors import RunError
 
 if TYPE_CHECKING:
     from popsim.evaluate import Comparison
     from popsim.study.auditing import Findings
+    from popsim.study.planned import Planned
 
 _STATISTIC = {"trimmed_sd": "trimmed SD", "sd": "SD", "joint_share": "share"}
 _ARM = {"pooled_reversed": "pooled", "contrast": "both"}
 _COMPARED = ("targets", "effects", "contrasts", "distances", "joint")
 _AUDITED = ("ratios", "parts", "warnings", "failures", "bounds", "channels", "subgroups")
+_PLANNED = {"contrasts": "planned_contrasts", "models": "planned_models"}
 _PAIR = " and "
 _SHOWN = {"ordinal EMD": "EMD", "total variation": "TV", "Wasserstein-1": "Wasserstein-1", "KS": "KS"}
 
@@ -47,6 +50,7 @@ def compare(
     from popsim.study.auditing import examine, regressions
     from popsim.study.comparing import runs_of
     from popsim.study.learning import learning
+    from popsim.study.planned import planned
 
     folders = [name for name in runs if Path(name).is_dir()]
     if not folders:
@@ -55,11 +59,15 @@ def compare(
     targets = [name for name in runs if name not in folders]
     whole = [one for run in loaded for one in runs_of(run)]
     rates = learning(*whole)
+    cached = sum(run.manifest.get("counts", {}).get("from_cache") or 0 for run in whole)
     if len(rates) and not as_json:
         print_learning(rates)
-    if len(rates) and not targets and not any(one.scenario.targets for one in whole):
+    plans = planned(*loaded, wave=wave, draws=draws)
+    if not targets and not any(one.scenario.targets for one in whole) and (len(rates) or any(plans.records)):
         if as_json:
-            typer.echo(rates.to_json(orient="records", indent=1))
+            typer.echo(json.dumps(_own_tables(rates, plans), indent=1, ensure_ascii=False))
+        elif any(plans.records):
+            print_planned(plans, cached)
         return
     found = compare_runs(*loaded, targets=targets, wave=wave, draws=draws)
     findings = examine(*loaded, targets=targets, wave=wave)
@@ -69,22 +77,32 @@ def compare(
         for holder, names in ((found, _COMPARED), (findings, _AUDITED)):
             for name in names:
                 getattr(holder, name).to_csv(tables / f"{name}.csv", index=False)
+        for name, file in _PLANNED.items():
+            getattr(plans, name).to_csv(tables / f"{file}.csv", index=False)
     if as_json:
-        typer.echo(_as_json(found, findings, rates))
+        typer.echo(_as_json(found, findings, rates, plans))
         return
     _print(found)
     print_findings(findings, found.fitted)
+    print_planned(plans, cached)
     for notice in dict.fromkeys(run.manifest["engine"]["notice"] for run in loaded if "engine" in run.manifest):
         out.print(textwrap.fill(notice, WIDTH))
 
 
-def _as_json(found: "Comparison", findings: "Findings", rates: Any) -> str:
+def _as_json(found: "Comparison", findings: "Findings", rates: Any, plans: "Planned") -> str:
     """Give every table as a list of rows, and what is said of them."""
-    tables = {"learning": json.loads(rates.to_json(orient="records"))}
+    tables = _own_tables(rates, plans)
     tables |= {name: json.loads(getattr(found, name).to_json(orient="records")) for name in _COMPARED}
     tables |= {name: json.loads(getattr(findings, name).to_json(orient="records")) for name in _AUDITED}
     about = {"fitted": found.fitted, "left_out": found.left_out, "intervals": found.intervals}
     return json.dumps({**tables, **about}, indent=1, ensure_ascii=False)
+
+
+def _own_tables(rates: Any, plans: "Planned") -> dict[str, Any]:
+    """Give what is said of runs alone as lists of rows: learning rates, and what was planned."""
+    tables = {file: getattr(plans, name) for name, file in _PLANNED.items()} | {"learning": rates}
+    rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+    return {**rows, "plans": [record for record in plans.records if record], "notes": list(plans.notes)}
 
 
 def _print(found: "Comparison") -> None:
@@ -132,9 +150,15 @@ def _one_column(here: Any) -> Any:
                     "z": _z(row.z),
                     **holm,
                     "transfer": _number(row, row.transfer),
+                    "plan": _mark(row),
                 }
             )
     return pd.DataFrame(rows).fillna("")
+
+
+def _mark(row: Any) -> str:
+    """Mark what was planned; nothing marks the rest, so that there is no column where nothing was."""
+    return "planned" if row.plan == "planned" else ""
 
 
 def _columns(here: Any) -> Any:
@@ -149,7 +173,8 @@ def _columns(here: Any) -> Any:
             shown = _human(first)
             for row in these.itertuples():
                 head = row.column if row.verdict else f"{row.column}\n(fitted to\nthese targets)"
-                shown[head] = f"{_number(row, row.simulated)} {row.verdict or f'z {_z(row.z).strip()}'}"
+                said = row.verdict or f"z {_z(row.z).strip()}"
+                shown[head] = f"{_number(row, row.simulated)} {said}{', planned' if _mark(row) else ''}"
             band = f"{_number(first, first.band_low)} to {_number(first, first.band_high).strip()}"
             rows.append({**shown, "all columns": band, "transfer": _number(first, first.transfer)})
     return pd.DataFrame(rows).fillna("")
@@ -198,6 +223,7 @@ def _effects(found: "Comparison") -> Any:
     shown["95% interval"] = ["none" if low != low else f"{low:.3f} to {high:.3f}" for low, high in ends]
     shown["z"] = [_z(z) for z in effects["z"]]
     shown["sign"] = ["same" if same else "OTHER" for same in effects["same_sign"]]
+    shown["plan"] = [_mark(row) for row in effects.itertuples()]
     return _without_constant(shown, "column", "group")
 
 
@@ -247,8 +273,8 @@ def _closing(found: "Comparison") -> Iterator[str]:
     if set(found.targets.get("column", ())) - set(found.fitted):
         yield (
             "Verdict: inside where the gap is shown to be below the margin by two one-sided tests at 5 %, outside "
-            "where it is shown to be above, else undecided. Margin: 0.2 human SD, 5 points of a share, unless a target "
-            "sets its own. Holm p: of no gap at all, adjusted for the figures of the same family."
+            "where it is shown to be above, else undecided. Margin: 0.2 human SD, 5 points of a share, unless a "
+            "plan or a target sets its own. Holm p: of no gap at all, adjusted for the figures of the same family."
         )
     yield (
         "transfer: the same figure of the other vignettes, turned by textbook signs. pooled: the mean of the arms, "

@@ -128,7 +128,8 @@ def _check(name: str) -> str:
     from popsim.model import PopulationModel
     from popsim.population import load_population
     from popsim.population.report import check_population
-    from popsim.scenario import sweep_points
+    from popsim.scenario import load_scenario, sweep_points
+    from popsim.study.plans import plan_record
     from popsim.survey import load_questionnaire, set_arm
 
     shelf: Shelf = next((shelf for shelf in SHELVES if name in shipped(shelf)), "scenarios")
@@ -138,7 +139,9 @@ def _check(name: str) -> str:
         for point in points:
             small = point.scenario.model_copy(update={"size": min(point.scenario.size, 20)})
             _ = next(PopulationModel(small).waves())[0]
-        return f"scenario, {len(points)} point{'s' if len(points) > 1 else ''}, good"
+        plan = plan_record([point.scenario for point in points], load_scenario(name).replicates)
+        frozen = f"; --freeze gives its plan the SHA-256 {plan['sha256']}" if plan else ""
+        return f"scenario, {len(points)} point{'s' if len(points) > 1 else ''}, good{frozen}"
     if "vignettes" in data or "include" in data:
         questionnaire = load_questionnaire(name)
         for arm in {arm for vignette in questionnaire.vignettes for arm in vignette.arms} or {"all"}:

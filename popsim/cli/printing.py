@@ -85,6 +85,9 @@ def print_notices(manifest: dict[str, Any], folder: Path) -> None:
     if weights and weights["design_effect"] > 1.005:
         effective = f"effective n {weights['effective_n']:.0f} of {weights['n']}"
         out.print(f"Weighted: {effective} (design effect {weights['design_effect']:.2f}, Kish)")
+    if (plan := manifest.get("plan")) and plan["frozen"]:
+        edited = f", edited {len(plan['edits'])} times since" if plan["edits"] else ""
+        out.print(f"Plan frozen {plan['frozen']}{edited}: SHA-256 {plan['sha256']} ({folder / 'plan.json'})")
     out.print(f"Written to {folder}")
 
 

@@ -34,6 +34,10 @@ ProbeOption = Annotated[
     bool, typer.Option("--probe/--no-probe", help="With --dry-run: ask a few prompts to see how long they take.")
 ]
 
+FreezeOption = Annotated[
+    bool, typer.Option("--freeze", help="Store the scenario's plan (analysis:) and its hash before anybody is asked.")
+]
+
 
 def run(
     scenario: ScenarioArgument,
@@ -48,6 +52,7 @@ def run(
     ray_address: AddressOption = "",
     dry_run: DryRunOption = False,
     probe: ProbeOption = True,
+    freeze: FreezeOption = False,
 ) -> None:
     """Field a study and write its Run folder; the same command again continues where it stopped."""
     from popsim import study
@@ -58,7 +63,7 @@ def run(
         _print_estimates([Point(0, {}, single(loaded))], 1, probe, cache)
         return
     with progress_bar() as tell:
-        done = study.run(loaded, out_folder, progress=tell, cache=cache)
+        done = study.run(loaded, out_folder, progress=tell, cache=cache, freeze=freeze)
     _print_run(done)
 
 
@@ -73,6 +78,7 @@ def sweep(
     ray_address: AddressOption = "",
     dry_run: DryRunOption = False,
     probe: ProbeOption = True,
+    freeze: FreezeOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Ask even more than a million prompts.")] = False,
 ) -> None:
     """Field every point and replicate of the scenario's sweep, pooled into shared engine calls."""
@@ -98,7 +104,7 @@ def sweep(
     if prompts > MOST_PROMPTS and not yes:
         raise ScenarioError(f"{scenario}: asks {prompts:,} prompts; see them with --dry-run, and ask them with --yes")
     with progress_bar() as tell:
-        answers = study.sweep(points, base.replicates, out_folder, progress=tell, cache=cache)
+        answers = study.sweep(points, base.replicates, out_folder, progress=tell, cache=cache, freeze=freeze)
     paths = list(points[0].values)
     numbers = answers[answers["status"].eq("ok") & answers["value"].notna()]
     means = numbers.groupby([*paths, "arm", "question"], sort=False, observed=True)["value"].agg(

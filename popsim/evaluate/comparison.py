@@ -94,7 +94,7 @@ def compare(
 
 
 _EFFECTS = ["column", "group", "vignette", "outcome", "contrast", "human", "human_se", "simulated", "simulated_se"]
-_EFFECTS += ["low", "high", "z", "same_sign"]
+_EFFECTS += ["low", "high", "z", "same_sign", "plan"]
 _DISTANCES = ["column", "file", "vignette", "outcome", "group", "arm", "distance", "simulated", *LINES]
 _JOINT = ["column", "file", "figures", "chi2", "freedom", "p", "largest_z"]
 
@@ -153,15 +153,16 @@ def _target_rows(column: _Column) -> pd.DataFrame:
         {
             **_about(file, target),
             "column": column.sample.label,
-            **_judged(column, k, target, room[file.name, target.label]),
+            **_judged(column, k, target, column.sample.marks.margin(target) or room[file.name, target.label]),
             **_ends(target, float(low[k]), float(high[k]), column.people[k]),
             "transfer": transfer(target, file.targets, file.textbook),
+            "plan": column.sample.marks.figure(target),
         }
         for k, (file, target) in enumerate(column.targets)
     ]
     table = pd.DataFrame(rows)
     if len(table):
-        families = table.groupby(["file", "family"], sort=False)["p"]
+        families = table.groupby(["file", "family", "plan"], sort=False)["p"]
         table["holm_p"] = families.transform(lambda p: holm(p.to_numpy(dtype=np.float64)))
     return table
 
@@ -235,7 +236,8 @@ def _effect_rows(column: _Column) -> list[tuple[object, ...]]:
         what = (column.sample.label, arm.group, arm.vignette, " and ".join(arm.outcomes))
         contrast = f"{arm.pooling} - {base.pooling}"
         same = bool(np.sign(human) == np.sign(simulated))
-        rows.append((*what, contrast, human, human_se, simulated, se, float(low[k]), float(high[k]), z, same))
+        mark = column.sample.marks.effect(*what[1:], (arm.pooling, base.pooling))
+        rows.append((*what, contrast, human, human_se, simulated, se, float(low[k]), float(high[k]), z, same, mark))
     return rows
 
 

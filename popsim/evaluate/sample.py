@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from popsim.errors import TargetError
+from popsim.evaluate.marks import Marks
 from popsim.evaluate.resampling import Cell, Figure, Ints, as_numbers, cell_of
 from popsim.evaluate.statistics import Values, direction, joint_direction
 from popsim.evaluate.targets import DIRECTIONS, POOLED, Target
@@ -36,6 +37,10 @@ class Sample:
     """(units,) what each unit is drawn again within."""
     unit: Literal["person", "replicate"] = "person"
     """What is drawn again: a replicate where people hear from each other."""
+    marks: Marks = field(default_factory=Marks)
+    """What was planned before there were answers."""
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    """How many were left out by a plan, by reason."""
     cut: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
     """Answers by group, vignette and outcome, kept once they were cut."""
 
@@ -118,12 +123,17 @@ def _refuse_nonsense(target: Target, found: Outcome) -> None:
 
 
 def outcome_answers(sample: Sample, target: Target, name: str) -> pd.DataFrame:
-    """Take the answers to one outcome: ``unit, person, arm, draw, weight, value`` and, of options, ``label``."""
+    """Take the answers to one outcome of a target (`answers_to`)."""
     key = (target.group, target.vignette, name)
+    return sample.cut[key] if key in sample.cut else answers_to(sample, *key, find_outcome(sample, target, name))
+
+
+def answers_to(sample: Sample, group: str, vignette: str, name: str, found: Outcome) -> pd.DataFrame:
+    """Take the answers to one outcome: ``unit, person, arm, draw, weight, value`` and, of options, ``label``."""
+    key = (group, vignette, name)
     if key not in sample.cut:
-        found = find_outcome(sample, target, name)
         answers = sample.answers
-        here = answers[answers["vignette"].eq(target.vignette) & answers["group"].eq(target.group)]
+        here = answers[answers["vignette"].eq(vignette) & answers["group"].eq(group)]
         if isinstance(found, Difference):
             sample.cut[key] = changes_by_person(here, found).rename(columns={"change": "value"})
         else:
@@ -163,28 +173,37 @@ def arm_cell(sample: Sample, target: Target, arm: str) -> Cell:
     turn = -1.0 if arm in target.reversed else 1.0
     frames = [outcome_answers(sample, target, name) for name in target.outcomes]
     here = [frame[frame["arm"].eq(arm)] for frame in frames]
-    if _kind(find_outcome(sample, target, target.outcomes[0])) == "multiple":
-        here = [frame[frame["label"].eq(target.of)] for frame in here]
     if len(here) == 2:
         keys = ["unit", "person", "arm", "draw", "weight"]
         both = here[0][[*keys, "value"]].merge(here[1][[*keys, "value"]], on=keys, suffixes=("", "_other"))
         marks = joint_direction(turn * as_numbers(both["value"]), turn * as_numbers(both["value_other"]), target.of)
         return _cell(both, marks)
-    return _cell(here[0], _marks(sample, target, here[0], turn))
+    share = target.of if target.statistic == "share" else ""
+    return _cell(*of_outcome(here[0], find_outcome(sample, target, target.outcomes[0]), share, turn))
 
 
-def _marks(sample: Sample, target: Target, here: pd.DataFrame, turn: float) -> Values:
+def of_outcome(here: pd.DataFrame, found: Outcome, of: str = "", turn: float = 1.0) -> tuple[pd.DataFrame, Values]:
+    """Give answers to an outcome as numbers, or as marks of those that a share is of, with the rows they stand in.
+
+    Args:
+        here: From `answers_to`.
+        found: The outcome.
+        of: A direction of a number, a point of a scale, or an option; the numbers themselves unless given.
+        turn: What numbers are multiplied by first.
+    """
+    kind = _kind(found)
+    if kind == "multiple" and of:
+        here = here[here["label"].eq(of)]
     values = turn * as_numbers(here["value"])
-    if target.statistic != "share":
-        return values
-    if target.of in DIRECTIONS:
-        return direction(values, target.of)
-    kind = _kind(find_outcome(sample, target, target.outcomes[0]))
+    if not of:
+        return here, values
+    if of in DIRECTIONS and kind in ("change", "number", "scale"):
+        return here, direction(values, of)
     if kind == "multiple":
-        return np.asarray(values != 0, dtype=np.float64)
+        return here, np.asarray(values != 0, dtype=np.float64)
     if kind == "scale":
-        return np.asarray(values == float(target.of), dtype=np.float64)
-    return as_numbers(here["label"].eq(target.of).astype(np.float64))
+        return here, np.asarray(values == float(of), dtype=np.float64)
+    return here, as_numbers(here["label"].eq(of).astype(np.float64))
 
 
 def _kind(found: Outcome) -> str:

@@ -11,13 +11,13 @@ from pydantic import Field, model_validator
 from popsim.errors import TargetError
 from popsim.evaluate.rows import HumanRows
 from popsim.files import Frozen, find_file, read_yaml, validate
+from popsim.scenario.analysis import DIRECTIONS as DIRECTIONS
+from popsim.scenario.analysis import Statistic
 from popsim.survey.questions import Name, Text
 
 POOLED = "pooled_reversed"
 CONTRAST = "contrast"
-DIRECTIONS = ("fall", "same", "rise")
 JOINT = ("both_fall", "fall_rise", "rise_fall", "both_rise", "other")
-Statistic = Literal["mean", "sd", "trimmed_sd", "share", "joint_share", "effect", "asymmetry"]
 
 
 class Target(Frozen):

@@ -5,6 +5,7 @@ from popsim.population.people import sample_people
 from popsim.population.persona import Words
 from popsim.population.rake import Control, Raked, effective_size, margin, rake
 from popsim.population.report import fit_report, margin_report
+from popsim.population.respondents import people_levels
 from popsim.population.spec import PopulationSpec
 from popsim.population.traits import CONFIDENCE_LEVELS
 
@@ -19,6 +20,7 @@ __all__ = [
     "load_population",
     "margin",
     "margin_report",
+    "people_levels",
     "rake",
     "sample_people",
 ]

@@ -9,7 +9,7 @@ import pandas as pd
 from popsim.errors import PopulationError
 from popsim.population.draw import systematic
 from popsim.population.sources import read_frame
-from popsim.population.spec import FromTable, PopulationSpec, check_parts
+from popsim.population.spec import FromTable, PopulationSpec, check_parts, levels_of
 from popsim.population.tables import unknown
 
 
@@ -75,6 +75,20 @@ def table_levels(frame: pd.DataFrame) -> dict[str, tuple[str, ...]]:
         str(column): tuple(frame[column].cat.categories) if isinstance(frame[column].dtype, pd.CategoricalDtype) else ()
         for column in frame.columns
     }
+
+
+def people_levels(spec: PopulationSpec) -> dict[str, tuple[str, ...]]:
+    """List the columns that the people of a population have, each with its levels; a column of numbers has none.
+
+    Example:
+        >>> from popsim.population import load_population
+        >>> found = people_levels(load_population("us_adults_2018"))
+        >>> found["tenure"], found["age"]
+        (('own', 'rent'), ())
+    """
+    attributes = table_levels(read_respondents(spec.from_table)) if spec.from_table else spec.attributes
+    known = levels_of(spec, attributes)
+    return {name: tuple(known.get(name, ())) for name in (*attributes, *spec.derived)}
 
 
 def draw_respondents(table: FromTable, size: int, random: np.random.Generator) -> pd.DataFrame:

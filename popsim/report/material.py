@@ -45,6 +45,8 @@ class Material:
         changes: Shock minus baseline by person: ``vignette, outcome, arm, wave, value, weight``.
         comparison: Simulated beside human figures; any columns.
         learning: Weights on messages that were shown at random, by confidence.
+        planned: What a plan asked for, computed: ``contrasts`` and ``models``; any columns.
+        notes: What the plan left out, and what could not be computed, one sentence each.
         margins: How well the people meet their population's margins.
         prompt: The prompt of one person.
         paths: What was swept; empty for a single run.
@@ -57,6 +59,8 @@ class Material:
     changes: pd.DataFrame = field(default_factory=pd.DataFrame)
     comparison: pd.DataFrame = field(default_factory=pd.DataFrame)
     learning: pd.DataFrame = field(default_factory=pd.DataFrame)
+    planned: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    notes: Sequence[str] = ()
     margins: pd.DataFrame = field(default_factory=pd.DataFrame)
     prompt: Shown | None = None
     paths: Sequence[str] = ()

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from popsim.report.plans import contents, of_manifest
+
 Manifest = Mapping[str, Any]
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _COUNTS = {
@@ -34,6 +36,7 @@ def methods(manifest: Manifest, beside: Sequence[Manifest] = (), more: int = 0) 
     scenario = manifest["identity"]["scenario"]
     lines = [f"# Methods: {plain(scenario['title'])}", "", _paragraph(manifest), "", "## Checklist", ""]
     lines += [f"- **{name}:** {_one_line(plain(value))}" for name, value in (*facts(manifest), *_outcome(manifest))]
+    lines += _plan(manifest)
     lines += ["", "## Everything tried in this folder", "", *(f"- {line}" for line in _tried(manifest, beside, more))]
     lines += ["", "## Sources", "", *(f"- {plain(source)}" for source in sources(scenario))]
     lines += ["", "## Template of the prompt", "", *_template(manifest), ""]
@@ -58,6 +61,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Network", _settings(scenario["network"])),
         ("News", "\n".join(_news(item) for item in scenario["news"]) or "none"),
         *_information(scenario),
+        ("Plan", "\n".join(of_manifest(manifest))),
         ("Waves", f"at step {', '.join(map(str, scenario['waves']))}; draws of each person: {scenario['draws']}"),
         ("Engine", _engine(manifest)),
         ("Quantisation and options", _settings(scenario["engine"]["options"]) or "none named"),
@@ -171,6 +175,15 @@ def _tried(manifest: Manifest, beside: Sequence[Manifest], more: int) -> Iterato
     if more:
         yield f"Beside it: {more} older ones"
     yield "What was tried elsewhere is not known to popsim; report it too."
+
+
+def _plan(manifest: Manifest) -> list[str]:
+    """List what was planned before there were answers; nothing where no plan was frozen."""
+    record = manifest.get("plan")
+    if not record or not record["frozen"]:
+        return []
+    listed = (f"- **{plain(name)} (planned):** {_one_line(plain(words))}" for name, words in contents(record))
+    return ["", "## Plan, frozen before the first answer", "", *listed]
 
 
 def _template(manifest: Manifest) -> list[str]:

@@ -9,6 +9,7 @@ import pandas as pd
 from popsim.report import surface
 from popsim.report.material import LEGAL, Material, label
 from popsim.report.methods import facts, methods
+from popsim.report.plans import contents, of_manifest
 from popsim.report.summaries import means, status_counts
 from popsim.survey.questions import option_labels
 
@@ -147,6 +148,7 @@ def parts(material: Material, pictured: Container[str]) -> list[Part]:
     made = [
         _asked(material),
         *([_sweep(material)] if material.paths else [_answers(material), _human(material)]),
+        _planned(material),
         _failures(material),
         Part("waves", "Waves"),
         Part("news", "News"),
@@ -238,6 +240,16 @@ def _human(material: Material) -> Part:
         shown = shown.assign(**{"apart by": [said for _, said in verdicts]})
         lines.append(_GAPS)
     return Part("human", title, lines, tables=[tabulate(shown, "Simulated beside published human figures", marks)])
+
+
+def _planned(material: Material) -> Part:
+    """Show what a plan asked for, and what the plan was where it was frozen before the answers."""
+    record = material.manifest.get("plan")
+    frozen = contents(record) if record and record["frozen"] else ()
+    captions = {"contrasts": "Contrasts of the plan", "models": "Regressions of the plan"}
+    tables = [tabulate(found, captions[name]) for name, found in material.planned.items() if len(found)]
+    lines = [*of_manifest(material.manifest), *material.notes]
+    return Part("plan", "What was planned", lines, list(frozen), tables)
 
 
 def _revision(material: Material) -> Part:

@@ -1,5 +1,6 @@
 """The scenario file: everything that decides a study, as one frozen object."""
 
+from popsim.scenario.analysis import Analysis, Asked, Contrast, Exclusions, Model, Statistic, find_outcomes
 from popsim.scenario.information import EVERYBODY, BeliefSettings, News, PostSettings, Share, Signal
 from popsim.scenario.scenario import (
     Point,
@@ -22,10 +23,15 @@ from popsim.scenario.settings import (
 
 __all__ = [
     "EVERYBODY",
+    "Analysis",
     "Arm",
+    "Asked",
     "AssignmentSettings",
     "BeliefSettings",
+    "Contrast",
     "EngineSettings",
+    "Exclusions",
+    "Model",
     "Modules",
     "News",
     "Point",
@@ -36,6 +42,8 @@ __all__ = [
     "Scenario",
     "Share",
     "Signal",
+    "Statistic",
+    "find_outcomes",
     "load_scenario",
     "scenario_hash",
     "single",

@@ -16,7 +16,8 @@ from popsim.engines.presets import with_preset
 from popsim.errors import PopsimError, ScenarioError
 from popsim.files import Frozen, find_file, read_text, read_yaml, validate
 from popsim.network import NetworkSpec, NoNetwork
-from popsim.population import PopulationSpec, load_population
+from popsim.population import PopulationSpec, load_population, people_levels
+from popsim.scenario.analysis import Analysis, Known, check_analysis, known_names
 from popsim.scenario.information import BeliefSettings, News, PostSettings, Share, check_news, check_posts
 from popsim.scenario.settings import (
     Arm,
@@ -88,6 +89,8 @@ class Scenario(Frozen):
     """Which combinations of them are points; every one unless it says otherwise."""
     replicates: int = Field(default=1, ge=1)
     """How often a sweep repeats each point with other people and other draws."""
+    analysis: Analysis | None = Field(default=None, exclude=True)
+    """What is planned to be computed. No answer depends on it, so it is no part of a run's identity."""
 
     @field_validator(*_BARE_WORDS, mode="before")
     @classmethod
@@ -147,6 +150,22 @@ class Scenario(Frozen):
         texts = [question.name for question in self.questionnaire.questions if question.kind == "text"]
         if self.share_opinions:
             check_posts(self.share_opinions, texts)
+        return self
+
+    @model_validator(mode="after")
+    def _plan_fits(self) -> "Scenario":
+        if self.analysis:
+            vignettes = self.questionnaire.vignettes
+            swept = self.sweep.get("questionnaire", ())
+            known = Known(
+                shown=[self.shown(arm) for arm in self.arms],
+                arms=list(dict.fromkeys([*self.arms, *(arm for vignette in vignettes for arm in vignette.arms)])),
+                groups=list(dict.fromkeys([self.group, *(name for v in vignettes for name in v.references)])),
+                people=people_levels(self.population),
+                wordings=[self.questionnaire.name, *(known_names(swept) if isinstance(swept, tuple) else ())],
+                waves=len(self.waves),
+            )
+            check_analysis(self.analysis, known)
         return self
 
     def __repr__(self) -> str:

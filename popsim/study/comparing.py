@@ -1,9 +1,10 @@
 """Runs beside human figures: which runs are one study, who is drawn again, and which figures they name."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from popsim.evaluate import Comparison, Sample, load_targets
 from popsim.evaluate import compare as compare_samples
 from popsim.scenario import Scenario
 from popsim.study.folder import Run, load_run
+from popsim.study.marks import kept_answers, marks_of
 from popsim.survey import Vignette
 
 FITTED = ("baseline", "nano")
@@ -54,7 +56,7 @@ def compare(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0, draws
     """
     whole = [one for run in runs for one in runs_of(run)]
     for one in whole:
-        _check(one, wave)
+        check_complete(one, wave)
     names = [str(name) for name in targets] or list(
         dict.fromkeys(name for one in whole for name in one.scenario.targets)
     )
@@ -74,7 +76,12 @@ def runs_of(run: Run) -> Iterator[Run]:
         yield load_run(manifest.parent)
 
 
-def _check(run: Run, wave: int) -> None:
+def check_complete(run: Run, wave: int) -> None:
+    """Refuse a run without answers of respondents to a fielding.
+
+    Raises:
+        RunError: It is not complete, was read out as means, or has no such wave.
+    """
     if run.manifest["state"] != "complete":
         raise RunError(f"{run.path}: is {run.manifest['state']}, not complete; run the same command again to finish it")
     kind = run.scenario.readout.kind
@@ -132,16 +139,24 @@ def _label(spec: str, mine: Mapping[str, Any], others: Sequence[Mapping[str, Any
     return ", ".join([spec, *(f"{path.removesuffix('.name').rpartition('.')[2]} {mine[path]}" for path in shown)])
 
 
-def sample_of(label: str, runs: Sequence[Run], wave: int) -> Sample:
+def sample_of(label: str, runs: Sequence[Run], wave: int, *, latest: bool = False) -> Sample:
     """Put the readable answers of runs together and say which of them are drawn again together.
 
     The same people in two runs (one population, seed and size) are the same persons.
+
+    Args:
+        label: Names the column.
+        runs: That answer alike.
+        wave: Which fielding of the questionnaire.
+        latest: Leave out what the scenarios said last, and not what was frozen.
     """
     drawn = [_part(run.scenario, _PEOPLE) for run in runs]
+    taken = [_answers(run, wave, latest) for run in runs]
     answers = pd.concat(
-        [_answers(run, wave).assign(source=drawn.index(people)) for run, people in zip(runs, drawn, strict=True)],
+        [kept.assign(source=drawn.index(people)) for (kept, _), people in zip(taken, drawn, strict=True)],
         ignore_index=True,
     )
+    excluded = sum((Counter(counts) for _, counts in taken), Counter[str]())
     if answers.duplicated(["source", "row", "group", "arm", "question", "draw", "label"]).any():
         paths = ", ".join(str(run.path) for run in runs)
         raise RunError(f"{paths}: the same person answers twice in the same arm; give each run once")
@@ -155,24 +170,31 @@ def sample_of(label: str, runs: Sequence[Run], wave: int) -> Sample:
         for vignette in run.scenario.questionnaire.of_group(run.scenario.group).vignettes:
             vignettes.setdefault((run.scenario.group, vignette.name), vignette)
     fitted = any(run.manifest["engine"]["fingerprint"].startswith(FITTED) for run in runs)
-    return Sample(label, fitted, answers, vignettes, stratum, "replicate" if travels else "person")
+    unit: Literal["person", "replicate"] = "replicate" if travels else "person"
+    return Sample(label, fitted, answers, vignettes, stratum, unit, marks_of(runs, wave), excluded)
 
 
-def _answers(run: Run, wave: int) -> pd.DataFrame:
-    """Take the readable answers of a run to one fielding, each with the row and the weight of its person."""
+def _answers(run: Run, wave: int, latest: bool) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Take the readable answers of a run to one fielding, each with the row and the weight of its person.
+
+    Returns:
+        The answers, and how many the run's plan leaves out by reason.
+    """
     answers, people = run.answers, run.people
     weight = people["weight"].to_numpy(np.float64) if "weight" in people else np.ones(len(people))
     if not (weight > 0).all():
         at = int(np.flatnonzero(~(weight > 0))[0])
         raise RunError(f"{run.path}: person {at} has weight {weight[at]:g}; weights must be positive to be compared")
-    here = answers[answers["status"].eq("ok") & answers["wave"].eq(wave)]
+    asked, counts = kept_answers(run, answers[answers["wave"].eq(wave)], wave, latest)
+    here = asked[asked["status"].eq("ok")]
     row = here["person"].to_numpy()
     columns = ["group", "arm", "vignette", "question", "label"]
-    return here[["draw", "value"]].assign(
+    found = here[["draw", "value"]].assign(
         **{name: here[name].astype("str") for name in columns},
         row=row,
         weight=weight[row],
     )
+    return found, counts
 
 
 def _opinions_travel(scenario: Scenario) -> bool:

@@ -16,7 +16,8 @@ from scipy.sparse import csr_array, load_npz, save_npz
 from popsim.errors import RunError
 from popsim.files import write_whole
 from popsim.report.methods import methods
-from popsim.scenario import Scenario
+from popsim.scenario import Analysis, Scenario
+from popsim.study.frozen import Record, check_frozen
 
 MANIFEST = "manifest.json"
 JOURNAL = "journal.sqlite"
@@ -61,8 +62,25 @@ class Run:
 
     @cached_property
     def scenario(self) -> Scenario:
-        """The study as it was run."""
-        return Scenario.model_validate(self.manifest["identity"]["scenario"])
+        """The study as it was run, with the plan that was kept of it."""
+        plan = self.manifest.get("plan")
+        analysis = Analysis.model_validate(plan["analysis"]) if plan else None
+        whole = Scenario.model_validate(self.manifest["identity"]["scenario"])
+        return whole.model_copy(update={"analysis": analysis})
+
+    @cached_property
+    def plan(self) -> Record | None:
+        """What was planned to be computed, frozen or not; of a run inside a sweep that of the sweep.
+
+        Raises:
+            RunError: It was frozen, and is no longer what it was.
+        """
+        above = self.path.absolute().parent
+        holder = above if "points" in _manifest(above / MANIFEST).get("identity", {}) else self.path
+        record: Record | None = json.loads((holder / MANIFEST).read_text(encoding="utf-8")).get("plan")
+        if record and record["frozen"]:
+            check_frozen(holder, record)
+        return record
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.path / f"{name}.parquet"

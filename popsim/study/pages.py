@@ -11,6 +11,7 @@ import pandas as pd
 from popsim.engines import Reply
 from popsim.errors import PopsimError
 from popsim.evaluate import changes_by_person
+from popsim.evaluate.marks import PLANNED
 from popsim.files import write_whole
 from popsim.model import PopulationModel, Respondent, Round
 from popsim.population import margin_report
@@ -19,6 +20,7 @@ from popsim.scenario import Scenario
 from popsim.study.comparing import compare
 from popsim.study.folder import Run, load_run
 from popsim.study.learning import learning
+from popsim.study.planned import planned
 
 PAGE = "report.html"
 _TABLES = ("answers", "replies", "people", "assignment", "heard", "states", "distributions", "readouts")
@@ -64,6 +66,7 @@ def gather(run: Run) -> Material:
         tables=tables,
         changes=_changes(scenario, tables),
         comparison=_comparison(run),
+        **_planned(run),
         learning=learning(run) if run.manifest["state"] == "complete" else pd.DataFrame(),
         margins=margin_report(scenario.population, people) if len(people) else people,
         prompt=_shown(run, tables) if {"people", "assignment"} <= set(tables) else None,
@@ -122,6 +125,7 @@ _COMPARED = [
     "high",
     "gap",
     "verdict",
+    "plan",
 ]
 
 
@@ -134,6 +138,7 @@ def _comparison(run: Run) -> pd.DataFrame:
     except PopsimError:
         return pd.DataFrame()
     named = found.assign(
+        plan=found["plan"].where(found["plan"].eq(PLANNED), ""),
         arm=found["arm"].astype("str").replace({"pooled_reversed": "pooled", "contrast": "both"}),
         statistic=(found["statistic"].astype("str") + " " + found["of"].astype("str"))
         .str.replace("_", " ")
@@ -141,6 +146,33 @@ def _comparison(run: Run) -> pd.DataFrame:
     )
     shown = [name for name in _COMPARED if named[name].notna().any() and named[name].ne("").any()]
     return named[[*shown, "n", "z"]]
+
+
+def _planned(run: Run) -> dict[str, Any]:
+    """Compute what the plan of a complete run asks for, without columns that say the same everywhere.
+
+    Raises:
+        RunError: The frozen plan was changed.
+    """
+    record = run.plan
+    if record is None or run.manifest["state"] != "complete":
+        return {}
+    try:
+        found = planned(run, wave=record["analysis"]["wave"])
+    except PopsimError:
+        return {}
+    tables = {}
+    for name, table in {"contrasts": found.contrasts, "models": found.models}.items():
+        p = {name: table[name].map(_chance) for name in ("p", "holm_p") if name in table}
+        shown = table.assign(plan=table["plan"].where(table["plan"].eq(PLANNED), ""), **p)
+        same = [c for c in ("column", "group", "vignette") if shown[c].nunique() <= 1]
+        empty = [c for c in shown if shown[c].isna().all() or shown[c].eq("").all()]
+        tables[name] = shown.drop(columns=[c for c in shown if c in {*same, *empty}])
+    return {"planned": tables, "notes": found.notes}
+
+
+def _chance(p: float) -> str:
+    return "" if p != p else f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _shown(run: Run, tables: dict[str, pd.DataFrame]) -> Shown:
@@ -225,6 +257,7 @@ def _gather_sweep(run: Run) -> Material:
         scenario=scenario,
         tables=tables,
         changes=_swept_changes(scenario, answers, paths),
+        **_planned(run),
         margins=margin_report(scenario.population, people) if people is not None else pd.DataFrame(),
         prompt=None if first is None else gather(first).prompt,
         paths=paths,

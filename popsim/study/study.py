@@ -36,7 +36,9 @@ from popsim.study.folder import (
     write_methods,
     write_table,
 )
+from popsim.study.frozen import Record
 from popsim.study.needs import check_abilities
+from popsim.study.plans import keep_plan, plan_record, write_plan
 from popsim.study.tables import failures, points_table
 
 
@@ -48,6 +50,7 @@ def run(
     respondent: type[Respondent] = Respondent,
     progress: ProgressCallback | None = None,
     cache: str | Path | None = None,
+    freeze: bool = False,
 ) -> Run:
     """Field a study and write its Run folder; called again on the same folder it continues where it stopped.
 
@@ -58,9 +61,12 @@ def run(
         respondent: The class of the agents.
         progress: Told after every reply.
         cache: A file of replies that runs share, made where it is missing; see `popsim.engines.cache`.
+        freeze: Whether the scenario's plan is frozen before anybody is asked; see `popsim.study.plans`.
 
     Raises:
-        RunError: The folder belongs to another study or process, or more answers failed than the scenario allows.
+        RunError: The folder belongs to another study or process, was started without the plan being frozen, or more
+            answers failed than the scenario allows.
+        ScenarioError: There is no plan to freeze.
         EngineError: The engine cannot do what the scenario asks of it, or fails.
 
     Example:
@@ -73,16 +79,22 @@ def run(
     scenario = single(scenario)
     if engine is None:
         with _opened(scenario.engine) as engine:
-            return run(scenario, out, engine=engine, respondent=respondent, progress=progress, cache=cache)
+            return run(
+                scenario, out, engine=engine, respondent=respondent, progress=progress, cache=cache, freeze=freeze
+            )
     engine = measured(engine, [scenario.readout.kind])
     check_abilities(scenario, engine)
-    who = identity(scenario, engine, respondent)
+    who, record = identity(scenario, engine, respondent), plan_record([scenario], freeze=freeze)
     folder = Path(out) if out is not None else default_folder(scenario, who)
     with opened(cache if engine.reads == "text" else None) as lent, locked(folder):
-        if claim(folder, who) != "complete":
+        state = claim(folder, who)
+        plan = keep_plan(folder, record, freeze)
+        if state != "complete":
             shared = Shared()
             cell = start(scenario, folder, engine, respondent, shared)
+            cell.manifest["plan"] = plan
             cell.write_start(shared)
+            write_plan(folder, plan)
             with _asking(engine, folder, lent) as asking:
                 _field([cell], asking, progress)
     return _checked(load_run(folder), scenario)
@@ -96,6 +108,7 @@ def sweep(
     respondent: type[Respondent] = Respondent,
     progress: ProgressCallback | None = None,
     cache: str | Path | None = None,
+    freeze: bool = False,
 ) -> pd.DataFrame:
     """Field every point of a sweep in every replicate, pooled into shared engine calls.
 
@@ -107,6 +120,7 @@ def sweep(
         respondent: The class of the agents.
         progress: Told after every reply.
         cache: A file of replies that runs share, made where it is missing; see `popsim.engines.cache`.
+        freeze: Whether the scenario's plan is frozen before anybody is asked; one plan for all points.
 
     Returns:
         All answers, with a column per swept path.
@@ -116,6 +130,8 @@ def sweep(
         EngineError: An engine cannot do what a point asks of it, or fails.
     """
     kinds = [point.scenario.readout.kind for point in points]
+    record = plan_record([point.scenario for point in points], replicates, freeze=freeze)
+    settle = partial(keep_plan, record=record, freeze=freeze)
     with ExitStack() as stack:
         engines = {
             key: measured(stack.enter_context(_opened(settings)), kinds)
@@ -125,7 +141,7 @@ def sweep(
             check_abilities(point.scenario, engines[_engine_key(point.scenario)])
         with opened(cache if any(engine.reads == "text" for engine in engines.values()) else None) as lent:
             asking = partial(_asking, folder=Path(out), cache=lent)
-            _sweep(points, replicates, Path(out), engines, respondent, asking, progress)
+            _sweep(points, replicates, Path(out), engines, respondent, asking, progress, settle)
     return pd.read_parquet(Path(out) / "answers.parquet")
 
 
@@ -137,6 +153,7 @@ def _sweep(
     respondent: type[Respondent],
     asking: Callable[[Engine], AbstractContextManager[Engine]],
     progress: ProgressCallback | None,
+    settle: Callable[[Path], Record | None],
 ) -> None:
     """Field every point in every replicate, unless the folder is complete."""
     first = points[0].scenario
@@ -147,17 +164,21 @@ def _sweep(
         "replicates": replicates,
     }
     with locked(folder):
-        if claim(folder, what) != "complete":
+        state = claim(folder, what)
+        plan = settle(folder)
+        if state != "complete":
             shared, started = Shared(), time.monotonic()
             cells, failed = _start_cells(points, replicates, folder, engines, respondent, shared)
-            manifest: dict[str, Any] = {"state": "running", "identity": what, "started": now()}
+            manifest: dict[str, Any] = {"state": "running", "identity": what, "started": now(), "plan": plan}
             manifest["starts"] = [*earlier_starts(folder), manifest["started"]]
             if len(engines) == 1:
                 manifest["engine"] = about(engines[_engine_key(first)])
             else:
                 manifest["engines"] = [about(engine) for engine in engines.values()]
             write_manifest(folder, manifest)
+            write_plan(folder, plan)
             for cell in cells.values():
+                cell.manifest["plan"] = plan
                 cell.write_start(shared)
             manifest["counts"], gone = _field_by_engine(cells, engines, asking, progress)
             failed |= gone

@@ -176,11 +176,16 @@ def check_branches(questionnaire: "Questionnaire") -> None:
                 if what == "a text" and isinstance(before[name], DensityQuestion):
                     raise ValueError(f"{where}: a text repeats {name!r}, whose answer is no single value")
             for condition in page.show_if:
-                _check_condition(f"{where}: show_if {condition.question}", condition, before[condition.question])
+                check_condition(f"{where}: show_if {condition.question}", condition, before[condition.question])
             before = before | {question.name: question for question in page.questions}
 
 
-def _check_condition(where: str, condition: Condition, question: Question) -> None:
+def check_condition(where: str, condition: Condition, question: Question) -> None:
+    """Refuse a condition that no answer to its question could meet.
+
+    Raises:
+        ValueError: The message begins with the place of the condition.
+    """
     if not condition.among:
         if not isinstance(question, NumberQuestion | ScaleQuestion):
             raise ValueError(f"{where}: at_least and at_most need a number or a scale, not a {question.kind} question")
