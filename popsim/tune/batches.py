@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import torch
 
 from popsim.engines.local.texts import Texts
 from popsim.errors import TuneError
-from popsim.tune import formats, losses
-from popsim.tune.adapter_config import DISTRIBUTIONS, DataFile, LossSettings, Stage
+from popsim.tune import losses
+from popsim.tune.adapter_config import DISTRIBUTIONS, LossSettings, Stage
 from popsim.tune.asking import Asked, ask_group, ask_person, other_answers, target_text
 from popsim.tune.letters import letter_tokens, number_tokens
 from popsim.tune.losses import IGNORED
@@ -46,24 +45,6 @@ class Row:
     places: tuple[float, ...] = ()
     number: float = 0.0
     digits: tuple[tuple[int, int, float], ...] = ()
-
-
-def read_records(data: DataFile) -> list[Answer] | list[Shares]:
-    """Read the file of a stage.
-
-    Raises:
-        TuneError: It cannot be read.
-    """
-    path = Path(data.file)
-    if data.format == "csv" and data.columns is not None:
-        return formats.read_csv(path, data.columns)
-    if data.format == "socsci":
-        return formats.read_socsci(path, data.missing)
-    if data.format == "cultures":
-        return formats.read_cultures(path)
-    if data.format == "subpop":
-        return formats.read_subpop(path)
-    return formats.read_run(path) if data.format == "run" else formats.read_alpaca(path)
 
 
 class Encoder:
