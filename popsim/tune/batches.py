@@ -16,10 +16,9 @@ from popsim.tune.asking import Asked, ask_group, ask_person, other_answers, targ
 from popsim.tune.letters import letter_tokens, number_tokens
 from popsim.tune.losses import IGNORED
 from popsim.tune.pairings import preference_pairs
-from popsim.tune.records import Answer, Item, Shares
+from popsim.tune.records import Answer, Shares, numbers_of
 
 _TAIL = 64
-_MOST_NUMBERS = 1001
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +139,6 @@ class Encoder:
         before, whole = self._texts.plain(text[-_TAIL:]), self._texts.plain(text[-_TAIL:] + answer)
         stable = whole[: len(before)] == before
         return [*(whole[len(before) :] if stable else self._texts.plain(answer)), self._end]
-
-
-def numbers_of(item: Item) -> tuple[float, ...]:
-    """List the numbers of a scale; none where it has no ends or too many numbers.
-
-    Example:
-        >>> numbers_of(Item("q", "?", low=1, high=2, step=0.5))
-        (1.0, 1.5, 2.0)
-    """
-    if item.low is None or item.high is None or (item.high - item.low) / item.step > _MOST_NUMBERS - 1:
-        return ()
-    count = round((item.high - item.low) / item.step) + 1
-    return tuple(float(round(item.low + i * item.step, 9)) for i in range(count))
 
 
 def batch_loss(model: Any, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]) -> torch.Tensor:
