@@ -79,7 +79,7 @@ class BenchmarkConfig(Frozen):
         if self.apart and not (self.part or self.split or self.known):
             raise ValueError("apart says what is held out must not share with known answers; give part, split or known")
         if self.method == "choice" and (self.task in ("stances", "roles", "interview") or self.reasoning):
-            raise ValueError("readout: choice reads no words; take generate for stances, roles, interview and reasoning")
+            raise ValueError("readout: choice reads no words; stances, roles, interview and reasoning need generate")
         if self.method == "choice" and self.draws > 1:
             raise ValueError("draws go with readout: generate; choice measures all at once")
         if (self.task == "interview") != (self.judge is not None):

@@ -62,7 +62,7 @@ def read_parts(config: BenchmarkConfig) -> Parts:
     held_out, known = together[: len(records)], [one for one in together[len(records) :] if _answered(one)]
     for one in held_out:
         _check_task(one, config)
-    counts = Counter(one.status for one in held_out if isinstance(one, Answer) and not _answered(one))
+    counts: Counter[str] = Counter(one.status for one in held_out if isinstance(one, Answer) and not _answered(one))
     held_out = [one for one in held_out if _answered(one)]
     if not held_out:
         raise TuneError(f"{config.data.file}: no answer is left to score")
@@ -134,7 +134,7 @@ def _reordered(record: Any, seen: dict[str, Item], config: BenchmarkConfig) -> A
         order = config.orders.get(item.name)
         if order and set(order) != set(item.options):
             odd = sorted(set(order) ^ set(item.options))
-            raise TuneError(f"orders: question {item.name}: {odd[0]!r} is on one side only; list its options, each once")
+            raise TuneError(f"orders: question {item.name}: {odd[0]!r} is on one side only; list each option once")
         places = tuple(float(place) for place in range(len(order))) if order else item.places
         if item.options == STANCES and not places:
             places = (0.0, 1.0, 2.0)

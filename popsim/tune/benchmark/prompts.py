@@ -54,7 +54,8 @@ def form_of(record: Answer | Shares, config: BenchmarkConfig, shots: Sequence[An
         options = listed_options(own) if own else dict(zip(record.item.letters, record.item.options, strict=True))
         if scored and not options:
             raise TuneError(f"question {record.item.name}: its prompt lists no letters; write readout: generate")
-        return Form(*((asked.text, asked.prefill) if scored else _written(asked, own, prefill=prefill)), options, scored)
+        text, begun = (asked.text, asked.prefill) if scored else _written(asked, own, prefill=prefill)
+        return Form(text, begun, options, scored)
     if scored:
         numbers = tuple(f"{number:g}" for number in numbers_of(record.item))
         if not numbers:
@@ -80,7 +81,8 @@ class RecordPrompts(Sequence[Prompt]):
     """
 
     def __init__(self, records: Sequence[Any], config: BenchmarkConfig, *, prefill: bool) -> None:
-        self.records = records
+        self.draws = config.draws
+        self._records = records
         self._config, self._prefill = config, prefill
         self._shots: list[tuple[Answer, ...]] = [()] * len(records)
         if config.shots and config.task != "shares":
@@ -89,12 +91,12 @@ class RecordPrompts(Sequence[Prompt]):
 
     def __len__(self) -> int:
         """Count records times draws."""
-        return len(self.records) * self._config.draws
+        return len(self._records) * self.draws
 
     def form(self, position: int) -> Form:
         """Put the record of a position into words."""
-        at = position // self._config.draws
-        return form_of(self.records[at], self._config, self._shots[at], prefill=self._prefill)
+        at = position // self.draws
+        return form_of(self._records[at], self._config, self._shots[at], prefill=self._prefill)
 
     @overload
     def __getitem__(self, position: int) -> Prompt: ...
@@ -105,7 +107,7 @@ class RecordPrompts(Sequence[Prompt]):
         if isinstance(position, slice):
             return [self[i] for i in range(*position.indices(len(self)))]
         form = self.form(position)
-        record, draw = divmod(position, self._config.draws)
+        record, draw = divmod(position, self.draws)
         return Prompt(
             (("user", form.text),),
             self._config.sampling.wire(1024),

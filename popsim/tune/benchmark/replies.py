@@ -70,7 +70,7 @@ def read_prediction(reply: Reply, record: Answer | Shares, form: Form) -> Predic
     if record.item.options:
         option = read_option(said, form.options)
         return Predicted(option, "ok" if option else cut, text=reply.text)
-    if isinstance(record.value, float):
+    if isinstance(record, Answer) and isinstance(record.value, float):
         answer = read_reply(_as_json(said), [_question(record.item)], reasoning=False).answers[0]
         status = cut if answer.status in ("unreadable", "missing") else answer.status
         return Predicted(answer.value if answer.status == "ok" else None, status, text=reply.text)

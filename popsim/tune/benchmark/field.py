@@ -1,0 +1,205 @@
+"""Fielding a benchmark: its records go to an engine in one batch, the replies to a journal, predictions to a folder.
+
+The folder is written as a Run folder is (manifest first, a journal of every reply, tables whole, ``complete`` last), so
+a killed benchmark goes on where it stopped. It is no Run: nobody was drawn from a population, and each question was put
+in the words of the file.
+"""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from popsim.engines import Engine, open_engine
+from popsim.engines.cache import opened
+from popsim.engines.journal import Journal
+from popsim.engines.journaled import Journaled
+from popsim.errors import EngineError, RunError
+from popsim.scenario.settings import EngineSettings
+from popsim.study.ask import ProgressCallback
+from popsim.study.cell import about, now
+from popsim.study.folder import (
+    JOURNAL,
+    MANIFEST,
+    claim,
+    earlier_starts,
+    load_run,
+    locked,
+    versions,
+    write_manifest,
+    write_table,
+)
+from popsim.tune.benchmark.answers import Answered, ask_records
+from popsim.tune.benchmark.config import BenchmarkConfig
+from popsim.tune.benchmark.judge import judge_replies
+from popsim.tune.benchmark.parts import Parts, read_parts
+from popsim.tune.benchmark.scores import table
+from popsim.tune.benchmark.tables import Verdicts, distributions_table, figures_of, of_verdicts, predictions_table
+from popsim.tune.data import DataFile
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark that has been answered.
+
+    Attributes:
+        manifest: What was asked of whom, and how many answers could be read.
+        scores: A row per score, a column for the model, each baseline and each control.
+        folder: Where all of it lies.
+    """
+
+    manifest: Mapping[str, Any]
+    scores: pd.DataFrame
+    folder: Path
+
+
+def field(
+    config: BenchmarkConfig,
+    out: str | Path,
+    *,
+    engine: Engine | None = None,
+    judge: Engine | None = None,
+    progress: ProgressCallback | None = None,
+    cache: str | Path | None = None,
+) -> Benchmark:
+    """Ask an engine about held-out records and score what it predicts; called again on its folder it continues.
+
+    Args:
+        config: The benchmark.
+        out: The folder.
+        engine: Who answers; made from ``config.engine`` unless given.
+        judge: Who scores interviews; made from ``config.judge`` unless given.
+        progress: Told after every reply.
+        cache: A file of replies that runs share.
+
+    Raises:
+        TuneError: A file cannot be read, does not fit the task, or leaks.
+        RunError: The folder belongs to something else.
+        EngineError: An engine lacks what is asked of it, or answers nothing.
+    """
+    folder, parts = Path(out), read_parts(config)
+    with ExitStack() as stack:
+        engine = engine or stack.enter_context(_opened(config.engine))
+        if config.judge and judge is None:
+            judge = engine if config.judge == config.engine else stack.enter_context(_opened(config.judge))
+        _check_engine(config, engine)
+        who = _identity(config, engine, judge)
+        stack.enter_context(locked(folder))
+        if claim(folder, who) != "complete":
+            manifest: dict[str, Any] = {"state": "running", "identity": who, "started": now(), "engine": about(engine)}
+            manifest["starts"] = [*earlier_starts(folder), manifest["started"]]
+            write_manifest(folder, manifest)
+            lent = stack.enter_context(opened(cache))
+            journal = stack.enter_context(Journal(folder / JOURNAL))
+            started, asking = time.monotonic(), Journaled(engine, journal, lent)
+            answered = ask_records(config, parts.held_out, asking, progress)
+            verdicts = _judged(answered, config.seed, Journaled(judge, journal, lent)) if judge else {}
+            manifest |= _write_tables(folder, config, parts, answered, verdicts)
+            manifest["counts"] |= {name: getattr(asking, name) for name in ("asked", "from_journal", "from_cache")}
+            manifest |= {"seconds": round(time.monotonic() - started, 3), "versions": versions(), "state": "complete"}
+            write_manifest(folder, manifest)
+    return load_benchmark_folder(folder)
+
+
+def load_benchmark_folder(folder: str | Path) -> Benchmark:
+    """Open the folder of a benchmark that has been answered.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        RunError: It is none, or is not complete.
+    """
+    manifest = load_run(folder).manifest
+    if "benchmark" not in manifest.get("identity", {}) or manifest["state"] != "complete":
+        raise RunError(
+            f"{folder}: is no benchmark that has been answered (state {manifest.get('state')!r}); the popsim compare "
+            "that began it goes on from there"
+        )
+    return Benchmark(manifest, pd.read_parquet(Path(folder) / "scores.parquet"), Path(folder))
+
+
+def default_folder(config: BenchmarkConfig) -> Path:
+    """Name the folder of a benchmark by its content, as that of a run is.
+
+    Args:
+        config: The benchmark.
+    """
+    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+    return Path("runs") / f"{config.name}-{digest[:8]}"
+
+
+def _judged(answered: Answered, seed: int, judge: Engine) -> dict[str, Verdicts]:
+    """Let the judge rate the replies of the model, of people, and those that the model gave for somebody else."""
+    replies = answered.replies(seed)
+    asked = [(given, said) for these in replies.values() for given, said in zip(answered.given, these, strict=True)]
+    verdicts = judge_replies(judge, asked)
+    size = len(answered.given)
+    return {name: verdicts[i * size : (i + 1) * size] for i, name in enumerate(replies)}
+
+
+def _write_tables(
+    folder: Path, config: BenchmarkConfig, parts: Parts, answered: Answered, verdicts: Mapping[str, Verdicts]
+) -> dict[str, Any]:
+    """Write predictions and scores; gives what the manifest says of them."""
+    model = answered.predicted["model"]
+    figures, notes = figures_of(config, answered, parts.known)
+    figures = {**figures, **{name: of_verdicts(one) for name, one in verdicts.items()}}
+    write_table(folder, "predictions", predictions_table(answered.rows, model, verdicts.get("model"), answered.draws))
+    shares = distributions_table(answered.rows, model, answered.draws)
+    if len(shares):
+        write_table(folder, "distributions", shares)
+    write_table(folder, "scores", table(figures))
+    counts = {
+        "records": len(parts.held_out),
+        "known": len(parts.known),
+        "left_out": parts.left_out,
+        "statuses": {who: dict(Counter(one.status for one in said)) for who, said in answered.predicted.items()},
+        "verdicts": {who: {"read": sum(map(bool, one)), "asked": len(one)} for who, one in verdicts.items()},
+    }
+    return {"counts": counts, "notes": notes}
+
+
+def _opened(settings: EngineSettings) -> AbstractContextManager[Engine]:
+    return open_engine(settings.spec, settings.options, settings.workers, settings.ray_address)
+
+
+def _check_engine(config: BenchmarkConfig, engine: Engine) -> None:
+    """Refuse to begin what the engine cannot carry out."""
+    if engine.reads != "text":
+        raise EngineError(f"engine {engine.fingerprint}: reads facts, and records are text; choose a language model")
+    wanted = {"readout: choice": "choice"} if config.method == "choice" else {}
+    if config.method == "choice" and config.task != "numbers":
+        wanted["readout: choice (the reply begins with a sentence)"] = "prefill"
+    if config.engine.adapter:
+        wanted["engine.adapter"] = "adapter"
+    for setting, ability in wanted.items():
+        if ability not in engine.abilities:
+            raise EngineError(
+                f"{setting}: engine {engine.fingerprint} lacks the ability {ability!r}; choose another engine"
+                + (", or write readout: generate" if config.method == "choice" else "")
+            )
+
+
+def _identity(config: BenchmarkConfig, engine: Engine, judge: Engine | None) -> dict[str, Any]:
+    """Give everything that decides answers and scores; a file counts by its content, wherever it lies."""
+    plain = config.model_dump(mode="json")
+    files = {}
+    for key, data in (("data", config.data), ("known", config.known)):
+        if data:
+            plain[key]["file"] = Path(data.file).name
+            files[key] = _digest(data)
+    who = {"popsim": versions()["popsim"], "engine": engine.fingerprint, "benchmark": plain, "files": files}
+    return who | ({"judge": judge.fingerprint} if judge else {})
+
+
+def _digest(data: DataFile) -> str:
+    path = Path(data.file)
+    with (path / MANIFEST if path.is_dir() else path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
