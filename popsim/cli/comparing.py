@@ -53,7 +53,8 @@ def compare(
         compare_records(runs, engine, judge, out_folder, cache, as_json=as_json, tables=tables)
         return
     if engine or judge or out_folder:
-        raise RunError(f"{runs[0]}: is no benchmark (kind: benchmark), with which --engine, --judge and --out go")
+        what = "is no benchmark (kind: benchmark)" if Path(runs[0]).exists() else "no such file"
+        raise RunError(f"{runs[0]}: {what}; --engine, --judge and --out go with the file of a benchmark")
     from popsim.study import compare as compare_runs
     from popsim.study import load_run
     from popsim.study.auditing import examine, regressions

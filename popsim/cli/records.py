@@ -34,8 +34,11 @@ def is_of_records(names: Sequence[str]) -> bool:
 
 
 def _is_answered(folder: Path) -> bool:
-    manifest = folder / "manifest.json"
-    return manifest.is_file() and "benchmark" in json.loads(manifest.read_text(encoding="utf-8")).get("identity", {})
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return "benchmark" in manifest["identity"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def compare_records(
@@ -77,7 +80,7 @@ def compare_records(
             found = [field(config, folder, progress=tell, cache=cache)]
     else:
         raise RunError(
-            f"{', '.join(names)}: give one benchmark's file, to be answered, or folders of answered ones, to be compared"
+            f"{', '.join(names)}: give one benchmark's file to be answered, or folders of answered ones to be compared"
         )
     scores = _side_by_side(found)
     if tables is not None:

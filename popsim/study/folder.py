@@ -62,6 +62,10 @@ class Run:
     @cached_property
     def scenario(self) -> Scenario:
         """The study as it was run."""
+        if "scenario" not in self.manifest["identity"]:
+            raise RunError(
+                f"{self.path}: is the folder of a benchmark, not of a run; popsim compare {self.path} reads it"
+            )
         return Scenario.model_validate(self.manifest["identity"]["scenario"])
 
     def _table(self, name: str) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def ask_records(
         EngineError: Not one reply came, for example because a letter is no token of this model.
     """
     asked = {"model": RecordPrompts(records, config, prefill="prefill" in engine.abilities)}
-    if config.shuffle_options and asked["model"].form(0).options:
+    if config.shuffle_options and records[0].item.options and asked["model"].form(0).options:
         again = [shuffled(one, config.seed) for one in records]
         asked[SHUFFLED] = RecordPrompts(again, config, prefill="prefill" in engine.abilities)
     state = Progress(sum(map(len, asked.values())))
