@@ -39,6 +39,7 @@ from popsim.tune.benchmark.answers import Answered, ask_records
 from popsim.tune.benchmark.config import BenchmarkConfig
 from popsim.tune.benchmark.judge import judge_replies
 from popsim.tune.benchmark.parts import Parts, read_parts
+from popsim.tune.benchmark.prompts import form_of
 from popsim.tune.benchmark.scores import table
 from popsim.tune.benchmark.tables import Verdicts, distributions_table, figures_of, of_verdicts, predictions_table
 from popsim.tune.data import DataFile
@@ -84,6 +85,8 @@ def field(
         EngineError: An engine lacks what is asked of it, or answers nothing.
     """
     folder, parts = Path(out), read_parts(config)
+    for one in parts.held_out:
+        form_of(one, config, (), prefill=True)  # what cannot be put into words is refused before anybody is asked
     with ExitStack() as stack:
         engine = engine or stack.enter_context(_opened(config.engine))
         if config.judge and judge is None:
