@@ -251,3 +251,30 @@ def test_a_killed_benchmark_goes_on_and_gives_the_tables_of_an_unbroken_one(tmp_
     for name in ("scores", "predictions", "distributions"):
         broken, whole = (pd.read_parquet(tmp_path / out / f"{name}.parquet") for out in ("broken", "whole"))
         pd.testing.assert_frame_equal(broken, whole)
+
+
+@pytest.mark.slow
+def test_an_adapter_tuned_on_groups_beats_its_base_and_the_uniform_guess_on_them(tmp_path, call):
+    pytest.importorskip("peft")
+    from tiny import make_tiny_checkpoint
+
+    from popsim.tune.adapter import tune_adapter
+    from popsim.tune.adapter_config import AdapterConfig
+
+    base, data = make_tiny_checkpoint(tmp_path / "tiny", "float32", context=1024), groups(tmp_path / "g.jsonl")
+    stage = {"name": "task", "data": {**data, "file": str(tmp_path / "g.jsonl")}, "loss": {"kind": "first_token_kl"}}
+    stage |= {"epochs": 60, "batch": 4, "learning_rate": 0.02, "schedule": "constant"}
+    config = {"kind": "adapter", "name": "mine", "title": "M", "base": str(base), "device": "cpu", "stages": [stage]}
+    tune_adapter(AdapterConfig.model_validate(config), tmp_path / "mine")
+    options = {"device": "cpu", "adapters": {"mine": str(tmp_path / "mine")}}
+    for name, adapter in (("untuned", ""), ("tuned", "mine")):
+        engine = {"spec": f"transformers:{base}", "options": options, "adapter": adapter}
+        file = benchmark(tmp_path / f"{name}.yaml", task="shares", data=data, engine=engine)
+        assert call("compare", file, "--out", tmp_path / "runs" / name)[0] == 0
+    status, out, _ = call("compare", tmp_path / "runs" / "untuned", tmp_path / "runs" / "tuned", "--json")
+    assert status == 0
+    scores = {row["score"]: row for row in json.loads(out)["scores"]}
+    assert scores["total variation"]["tuned"] < 0.1
+    for name, best in (("total variation", min), ("1 - JS distance", max)):
+        assert best(("tuned", "untuned", "uniform"), key=scores[name].get) == "tuned"
+    assert figures(tmp_path / "runs" / "tuned").loc["total variation", "swapped groups"] > 0.5
