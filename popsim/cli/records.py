@@ -111,11 +111,13 @@ def _side_by_side(found: Sequence["Benchmark"]) -> Any:
     scores = found[0].scores
     if len(found) == 1:
         return scores
-    merged = scores.rename(columns={"model": found[0].folder.name})
-    for one in reversed(found[1:]):
-        column = one.scores.set_index("score")["model"].reindex(scores["score"]).to_numpy()
+    merged = scores.rename(columns={"model": found[0].folder.name, "s.e.": f"s.e. {found[0].folder.name}"})
+    for one in found[1:]:
         name = one.folder.name if one.folder.name not in merged else str(one.folder)
-        merged.insert(3, name, column)
+        theirs = one.scores.set_index("score").reindex(scores["score"])
+        for column, said in ((name, "model"), (f"s.e. {name}", "s.e.")):
+            if said in theirs:
+                merged.insert(2 + 2 * found.index(one) + (said != "model"), column, theirs[said].to_numpy())
     return merged.drop(columns=["shuffled options", "shuffled personas", "swapped groups"], errors="ignore")
 
 

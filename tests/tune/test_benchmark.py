@@ -213,7 +213,7 @@ def test_answered_benchmarks_stand_side_by_side_and_are_not_asked_again(tmp_path
     status, out, _ = call("compare", tmp_path / "one", tmp_path / "two", "--json", "--tables", tmp_path / "tables")
     assert status == 0
     row = json.loads(out)["scores"][0]
-    assert list(row)[:4] == ["score", "better", "one", "two"]
+    assert list(row)[:6] == ["score", "better", "one", "s.e. one", "two", "s.e. two"]
     assert row["one"] == row["two"]
     assert (tmp_path / "tables" / "one-predictions.csv").is_file()
     other = benchmark(tmp_path / "h.yaml", task="shares", data=groups(tmp_path / "h.jsonl"), part="", seed=1)

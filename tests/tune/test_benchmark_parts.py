@@ -15,7 +15,7 @@ from popsim.tune.benchmark.parts import read_parts
 from popsim.tune.benchmark.predictors import baselines, exchanged, learned, people_again, pooled, uniform
 from popsim.tune.benchmark.prompts import Form, form_of, shuffled
 from popsim.tune.benchmark.replies import Predicted, read_option, read_prediction
-from popsim.tune.benchmark.scores import score
+from popsim.tune.benchmark.scores import jackknife, score
 from popsim.tune.data import DataFile
 from popsim.tune.formats.alpaca import listed_options
 from popsim.tune.records import Answer, Item, Shares
@@ -177,6 +177,17 @@ def test_a_uniform_guess_has_the_figures_of_the_papers_conventions():
     figures = score(rows, uniform(rows, 0), config("numbers"))
     assert figures["Wasserstein, declared range"] == pytest.approx(0, abs=1e-9)
     assert figures["individual accuracy"] == pytest.approx(1 - 48 / 21 / 6, abs=0.01)
+
+
+def test_standard_errors_are_those_of_independent_persons_whatever_their_number_of_answers():
+    rng = np.random.default_rng(0)
+    right = rng.random(2000) < 0.7
+    rows = people(2000, TRUST, ["no"])
+    predicted = [Predicted("no" if one else "yes") for one in right]
+    once = jackknife(rows, predicted, config("responses"))["accuracy"]
+    assert once == pytest.approx(np.sqrt(0.7 * 0.3 / 2000), rel=0.4)
+    twice = jackknife([*rows, *rows], [*predicted, *predicted], config("responses"))["accuracy"]
+    assert twice == pytest.approx(once)
 
 
 def test_both_ranges_are_told_apart_and_studies_count_alike():

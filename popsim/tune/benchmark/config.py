@@ -59,7 +59,8 @@ class BenchmarkConfig(Frozen):
     draws. By default ``choice`` for shares and responses."""
     draws: int = Field(default=1, ge=1)
     """generate: how often each question is asked."""
-    sampling: SamplingSettings = SamplingSettings(max_tokens=1024)
+    sampling: SamplingSettings = SamplingSettings()
+    """How replies are drawn, at temperature 1 unless it says otherwise, of at most 1024 tokens."""
     shuffle_options: bool = True
     """Ask everything a second time with the options in another order, as a control."""
     engine: EngineSettings = EngineSettings()

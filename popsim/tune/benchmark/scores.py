@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from popsim import streams
 from popsim.evaluate.alignment import (
     Cells,
     group_diversity,
@@ -42,6 +43,7 @@ Figures = dict[str, float]
 Cell = tuple[str, str]
 Scale = Literal["observed", "declared"]
 LIKENESS = "group likeness"
+_BLOCKS = 20
 LOWER = ("EMD", "total variation", "Wasserstein", "parity difference", "sorted share distance")
 """Scores whose names hold one of these are the better the lower they are."""
 
@@ -72,6 +74,43 @@ def score(rows: Sequence[Any], predicted: Sequence[Predicted], config: Benchmark
     if config.task == "roles":
         return _roles(rows, predicted)
     return _options(rows, predicted, config) if config.task != "interview" else {}
+
+
+def jackknife(rows: Sequence[Any], predicted: Sequence[Predicted], config: BenchmarkConfig) -> Figures:
+    """Give the standard error of each score: how it moves when one in twenty persons, or cells of shares, is left out.
+
+    The blocks are drawn once (delete-a-group jackknife); persons are taken to be independent, and so are cells.
+
+    Args:
+        rows: What was to be predicted.
+        predicted: One prediction for each.
+        config: The benchmark.
+
+    Example:
+        >>> from popsim.tune.data import DataFile
+        >>> file = DataFile(file="x", format="alpaca")
+        >>> config = BenchmarkConfig(kind="benchmark", name="x", task="responses", data=file)
+        >>> rows = [Answer(str(i), Item("q", "?", options=("yes", "no")), "no") for i in range(4)]
+        >>> predicted = [Predicted("no"), Predicted("no"), Predicted("yes"), Predicted("yes")]
+        >>> round(jackknife(rows, predicted, config)["accuracy"], 4)
+        0.2887
+    """
+    units = [(row.group, question_of(row)) if isinstance(row, Shares) else row.person for row in rows]
+    distinct = list(dict.fromkeys(units))
+    blocks = min(_BLOCKS, len(distinct))
+    order = streams.rng(config.seed, "benchmark.jackknife").permutation(len(distinct))
+    block = {unit: int(place) % blocks for unit, place in zip(distinct, order, strict=True)}
+    found: dict[str, list[float]] = defaultdict(list)
+    for left_out in range(blocks if blocks > 1 else 0):
+        kept = [at for at, unit in enumerate(units) if block[unit] != left_out]
+        for name, value in score([rows[at] for at in kept], [predicted[at] for at in kept], config).items():
+            found[name].append(value)
+    scale = np.sqrt((blocks - 1) / blocks)
+    return {
+        name: float(scale * np.sqrt(np.sum((np.array(values) - np.mean(values)) ** 2)))
+        for name, values in found.items()
+        if len(values) == blocks
+    }
 
 
 def table(figures: Mapping[str, Figures]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from popsim.tune.benchmark.judge import DIMENSIONS, Verdict
 from popsim.tune.benchmark.parts import question_of
 from popsim.tune.benchmark.predictors import baselines, exchanged
 from popsim.tune.benchmark.replies import Predicted
-from popsim.tune.benchmark.scores import Figures, diversity, score
+from popsim.tune.benchmark.scores import Figures, diversity, jackknife, score
 from popsim.tune.records import Answer, Shares
 
 Verdicts = Sequence[Verdict | None]
@@ -45,7 +45,8 @@ def figures_of(
     if (others := exchanged(rows, columns["model"], config.seed)) is not None:
         columns["swapped groups" if config.task == "shares" else "shuffled personas"] = others
     more, notes = baselines(rows, known, config.seed)
-    figures = {name: score(rows, predicted, config) for name, predicted in {**columns, **more}.items()}
+    figures = {"model": score(rows, columns["model"], config), "s.e.": jackknife(rows, columns["model"], config)}
+    figures |= {name: score(rows, said, config) for name, said in {**columns, **more}.items() if name != "model"}
     if config.task == "shares":
         figures["people"] = diversity({(row.group, question_of(row)): np.array(row.shares) for row in rows})
     return figures, [*notes, *_orders(rows, config)]
