@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from popsim.engines import Reply
+from popsim.scenario import load_scenario
+from popsim.study import run
 from popsim.tune.benchmark.config import BenchmarkConfig
 from popsim.tune.benchmark.judge import judging_prompt, read_verdict
 from popsim.tune.benchmark.parts import read_parts
@@ -18,6 +20,7 @@ from popsim.tune.benchmark.replies import Predicted, read_option, read_predictio
 from popsim.tune.benchmark.scores import jackknife, score
 from popsim.tune.data import DataFile
 from popsim.tune.formats.alpaca import listed_options
+from popsim.tune.formats.cultures import write_cultures
 from popsim.tune.records import Answer, Item, Shares
 
 TRUST = Item("trust", "Do you trust people?", options=("yes", "it depends", "no"))
@@ -228,3 +231,26 @@ def test_a_reply_cannot_end_its_own_quotation_before_the_judge():
 )
 def test_verdicts_that_lack_a_number_or_the_scale_are_none(text):
     assert read_verdict(Reply(text)) is None
+
+
+def test_a_part_of_the_file_is_held_out_and_the_others_are_known(tmp_path):
+    rows = [
+        Shares("Kenya", TRUST, (0.5, 0.25, 0.25), split="train"),
+        Shares("Ghana", TRUST, (0.25, 0.25, 0.5), split="test_1"),
+    ]
+    write_cultures(tmp_path / "c.json", rows)
+    data = DataFile(file=str(tmp_path / "c.json"), format="cultures")
+    found = read_parts(
+        BenchmarkConfig(kind="benchmark", name="b", task="shares", data=data, part="test_1", apart=("group",))
+    )
+    assert [one.group for one in found.held_out] == ["Ghana"]
+    assert [one.group for one in found.known] == ["Kenya"]
+
+
+def test_answers_of_a_run_can_be_predicted(tmp_path):
+    run(load_scenario("oil_price_fall", {"size": 6, "engine": "baseline"}), tmp_path / "run")
+    data = DataFile(file=str(tmp_path / "run"), format="run")
+    found = read_parts(BenchmarkConfig(kind="benchmark", name="b", task="numbers", data=data))
+    assert len({one.person for one in found.held_out}) == 6
+    again = people_again(found.held_out, 0)
+    assert score(found.held_out, again, config("numbers"))["individual accuracy"] > 0.5

@@ -125,6 +125,10 @@ def test_engines_that_cannot_do_what_is_asked(tmp_path, refused):
     assert "lacks the ability 'choice'; choose another engine, or write readout: generate" in err
     one = {"spec": "nano", "adapter": "mine"}
     assert "engine.adapter" in refused(task="responses", data=data, engine=one)
+    preset = {"preset": "survey_v1_3b", "model": "x"}
+    assert "engine.preset is for popsim's own prompts" in refused(task="responses", data=data, engine=preset)
+    assert "sampling.structured" in refused(task="responses", data=data, sampling={"structured": True})
+    assert "draws go with readout: generate" in refused(task="responses", data=data, draws=3)
 
 
 def test_options_of_compare_that_go_with_a_benchmark_alone(tmp_path, call):

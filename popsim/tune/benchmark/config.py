@@ -83,6 +83,10 @@ class BenchmarkConfig(Frozen):
             raise ValueError("readout: choice reads no words; stances, roles, interview and reasoning need generate")
         if self.method == "choice" and self.draws > 1:
             raise ValueError("draws go with readout: generate; choice measures all at once")
+        if self.engine.preset or (self.judge and self.judge.preset):
+            raise ValueError("engine.preset is for popsim's own prompts; write spec, options and sampling")
+        if self.sampling.structured:
+            raise ValueError("sampling.structured goes with questionnaires, and here is none; take it out")
         if (self.task == "interview") != (self.judge is not None):
             raise ValueError("judge goes with task interview, and it needs one: judge: ENGINE, or --judge ENGINE")
         return self

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from popsim.engines import Engine, open_engine
+from popsim.engines import Ability, Engine, open_engine
 from popsim.engines.cache import opened
 from popsim.engines.journal import Journal
 from popsim.engines.journaled import Journaled
@@ -91,7 +91,7 @@ def field(
         engine = engine or stack.enter_context(_opened(config.engine))
         if config.judge and judge is None:
             judge = engine if config.judge == config.engine else stack.enter_context(_opened(config.judge))
-        _check_engine(config, engine)
+        _check_engine(config, engine, judge)
         who = _identity(config, engine, judge)
         stack.enter_context(locked(folder))
         if claim(folder, who) != "complete":
@@ -102,7 +102,7 @@ def field(
             journal = stack.enter_context(Journal(folder / JOURNAL))
             started, asking = time.monotonic(), Journaled(engine, journal, lent)
             answered = ask_records(config, parts.held_out, asking, progress)
-            verdicts = _judged(answered, config.seed, Journaled(judge, journal, lent)) if judge else {}
+            verdicts = _judged(answered, config, Journaled(judge, journal, lent)) if judge else {}
             manifest |= _write_tables(folder, config, parts, answered, verdicts)
             manifest["counts"] |= {name: getattr(asking, name) for name in ("asked", "from_journal", "from_cache")}
             manifest |= {"seconds": round(time.monotonic() - started, 3), "versions": versions(), "state": "complete"}
@@ -138,11 +138,11 @@ def default_folder(config: BenchmarkConfig) -> Path:
     return Path("runs") / f"{config.name}-{digest[:8]}"
 
 
-def _judged(answered: Answered, seed: int, judge: Engine) -> dict[str, Verdicts]:
+def _judged(answered: Answered, config: BenchmarkConfig, judge: Engine) -> dict[str, Verdicts]:
     """Let the judge rate the replies of the model, of people, and those that the model gave for somebody else."""
-    replies = answered.replies(seed)
+    replies = answered.replies(config.seed)
     asked = [(given, said) for these in replies.values() for given, said in zip(answered.given, these, strict=True)]
-    verdicts = judge_replies(judge, asked)
+    verdicts = judge_replies(judge, asked, config.judge.adapter if config.judge else "")
     size = len(answered.given)
     return {name: verdicts[i * size : (i + 1) * size] for i, name in enumerate(replies)}
 
@@ -173,20 +173,24 @@ def _opened(settings: EngineSettings) -> AbstractContextManager[Engine]:
     return open_engine(settings.spec, settings.options, settings.workers, settings.ray_address)
 
 
-def _check_engine(config: BenchmarkConfig, engine: Engine) -> None:
-    """Refuse to begin what the engine cannot carry out."""
-    if engine.reads != "text":
-        raise EngineError(f"engine {engine.fingerprint}: reads facts, and records are text; choose a language model")
-    wanted = {"readout: choice": "choice"} if config.method == "choice" else {}
-    if config.method == "choice" and config.task != "numbers":
-        wanted["readout: choice (the reply begins with a sentence)"] = "prefill"
+def _check_engine(config: BenchmarkConfig, engine: Engine, judge: Engine | None) -> None:
+    """Refuse to begin what an engine cannot carry out."""
+    for who in (engine, *([judge] if judge else [])):
+        if who.reads != "text":
+            raise EngineError(f"engine {who.fingerprint}: reads facts, and records are text; choose a language model")
+    scored = config.method == "choice"
+    wanted: list[tuple[str, Engine, Ability]] = [("readout: choice", engine, "choice")] if scored else []
+    if scored and config.task != "numbers":
+        wanted.append(("readout: choice, whose replies begin with a sentence", engine, "prefill"))
     if config.engine.adapter:
-        wanted["engine.adapter"] = "adapter"
-    for setting, ability in wanted.items():
-        if ability not in engine.abilities:
+        wanted.append(("engine.adapter", engine, "adapter"))
+    if judge and config.judge and config.judge.adapter:
+        wanted.append(("judge.adapter", judge, "adapter"))
+    for setting, who, ability in wanted:
+        if ability not in who.abilities:
+            other = ", or write readout: generate" if setting.startswith("readout") else ""
             raise EngineError(
-                f"{setting}: engine {engine.fingerprint} lacks the ability {ability!r}; choose another engine"
-                + (", or write readout: generate" if config.method == "choice" else "")
+                f"{setting}: engine {who.fingerprint} lacks the ability {ability!r}; choose another engine{other}"
             )
 
 

@@ -59,12 +59,13 @@ def read_verdict(reply: Reply) -> Verdict | None:
     return {answer.question: answer.value for answer in reading.answers} if reading.status == "ok" else None
 
 
-def judge_replies(judge: Engine, asked: Sequence[tuple[str, str | None]]) -> list[Verdict | None]:
+def judge_replies(judge: Engine, asked: Sequence[tuple[str, str | None]], adapter: str = "") -> list[Verdict | None]:
     """Let an engine rate replies, greedily, and held to the form of a verdict where it can be.
 
     Args:
         judge: Who rates.
         asked: What was given, and the reply; None for one that could not be read, which has no verdict.
+        adapter: The LoRA adapter that rates; the model itself when empty.
 
     Raises:
         EngineError: The judge fails on every reply.
@@ -75,9 +76,8 @@ def judge_replies(judge: Engine, asked: Sequence[tuple[str, str | None]]) -> lis
         shape = Shape(reply_grammar(_QUESTIONS, reasoning=False), schema)
     places = [at for at, (_, reply) in enumerate(asked) if reply is not None]
     sampling = Sampling(temperature=0, max_tokens=_MOST_TOKENS)
-    prompts = [
-        Prompt((("user", judging_prompt(asked[at][0], str(asked[at][1]))),), sampling, shape=shape) for at in places
-    ]
+    texts = [judging_prompt(asked[at][0], str(asked[at][1])) for at in places]
+    prompts = [Prompt((("user", text),), sampling, shape=shape, adapter=adapter) for text in texts]
     replies = answer_all(judge, prompts)
     if replies and all(reply.finish == "error" for reply in replies):
         raise EngineError(f"judge {judge.fingerprint}: {replies[0].error}")
