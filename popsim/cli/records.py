@@ -127,7 +127,7 @@ def _write(found: Sequence["Benchmark"], scores: Any, tables: Path) -> None:
     tables.mkdir(parents=True, exist_ok=True)
     scores.to_csv(tables / "scores.csv", index=False)
     for one in found:
-        for name in ("predictions", "distributions"):
+        for name in ("predictions", "distributions", "temperatures"):
             path = one.folder / f"{name}.parquet"
             if path.is_file():
                 before = f"{one.folder.name}-" if len(found) > 1 else ""
@@ -146,6 +146,12 @@ def _print(found: Sequence["Benchmark"], scores: Any) -> None:
             _say(f"  verdicts on {who}: {read['read']:,} of {read['asked']:,} could be read")
     if len(scores):
         print_table(scores, f"{found[0].manifest['identity']['benchmark']['name']}: scores")
+    for one in found:
+        if len(one.temperatures):
+            print_table(
+                one.temperatures.assign(frontier=one.temperatures["frontier"].map({True: "yes", False: ""})),
+                f"{one.folder}: KL of the population against RMSE of persons, by temperature",
+            )
     for note in dict.fromkeys(note for one in found for note in one.manifest["notes"]):
         _say(f"{note}.")
     for notice in dict.fromkeys(one.manifest["engine"]["notice"] for one in found):

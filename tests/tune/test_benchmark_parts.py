@@ -13,6 +13,7 @@ from popsim.scenario import load_scenario
 from popsim.study import run
 from popsim.tune.benchmark.config import BenchmarkConfig
 from popsim.tune.benchmark.judge import judging_prompt, read_verdict
+from popsim.tune.benchmark.numbers import temperature_table
 from popsim.tune.benchmark.parts import read_parts
 from popsim.tune.benchmark.predictors import baselines, exchanged, learned, people_again, pooled, uniform
 from popsim.tune.benchmark.prompts import Form, form_of, shuffled
@@ -254,3 +255,38 @@ def test_answers_of_a_run_can_be_predicted(tmp_path):
     assert len({one.person for one in found.held_out}) == 6
     again = people_again(found.held_out, 0)
     assert score(found.held_out, again, config("numbers"))["individual accuracy"] > 0.5
+
+
+def test_population_and_persons_are_scored_beside_each_other_over_temperature():
+    """Of two people at the ends of 0 to 1 a model is right by 3 to 1: smoothed KL is 0, expected error 1/4."""
+    item = Item("w", "W?", low=0, high=1)
+    rows = [Answer("1", item, 0.0), Answer("2", item, 1.0)]
+    predicted = [Predicted(0.0, "ok", (0.75, 0.25), (0.0, 1.0)), Predicted(1.0, "ok", (0.25, 0.75), (0.0, 1.0))]
+    figures = score(rows, predicted, config("numbers"))
+    assert figures["KL of the population"] == pytest.approx(0)
+    assert figures["RMSE of persons, share of the scale"] == 0
+    swept = temperature_table(rows, predicted).set_index("temperature")
+    assert swept.loc[1.0, "rmse"] == pytest.approx(0.5)
+    assert swept.loc[0.0, "rmse"] == 0
+    assert swept["rmse"].is_monotonic_increasing
+    assert swept["frontier"].tolist()[0] is True
+    assert not swept["frontier"].to_numpy()[1:].any()
+
+
+def test_the_frontier_is_a_trade_between_calibration_and_error():
+    """Three of four people say 0; a model that knows these shares and nothing of persons is calibrated at 1."""
+    item = Item("w", "W?", low=0, high=1)
+    rows = people(400, item, [0.0, 0.0, 0.0, 1.0])
+    predicted = [Predicted(0.0, "ok", (0.75, 0.25), (0.0, 1.0))] * 400
+    swept = temperature_table(rows, predicted).set_index("temperature")
+    assert swept["kl"].idxmin() == 1.0
+    assert swept["rmse"].idxmin() == 0.0
+    assert swept.loc[1.0, "kl"] == pytest.approx(0, abs=1e-9)
+    assert swept.loc[0.0, "rmse"] == pytest.approx(0.5)
+    assert swept["frontier"].tolist() == [True, True, True, True, True, False, False, False]
+    assert swept.loc[0.0, "kl"] == pytest.approx(kl_by_hand([0.75, 0.25], [400.5 / 401, 0.5 / 401], 400), abs=1e-6)
+
+
+def kl_by_hand(human, model, n):
+    smoothed = [(share * n + 0.5) / (n + 1) for share in human]
+    return sum(p * np.log(p / q) for p, q in zip(smoothed, model, strict=True))

@@ -38,6 +38,7 @@ from popsim.study.folder import (
 from popsim.tune.benchmark.answers import Answered, ask_records
 from popsim.tune.benchmark.config import BenchmarkConfig
 from popsim.tune.benchmark.judge import judge_replies
+from popsim.tune.benchmark.numbers import temperature_table
 from popsim.tune.benchmark.parts import Parts, read_parts
 from popsim.tune.benchmark.prompts import form_of
 from popsim.tune.benchmark.scores import table
@@ -52,11 +53,13 @@ class Benchmark:
     Attributes:
         manifest: What was asked of whom, and how many answers could be read.
         scores: A row per score, a column for the model, each baseline and each control.
+        temperatures: Of numbers that were scored: KL against RMSE by temperature; else empty.
         folder: Where all of it lies.
     """
 
     manifest: Mapping[str, Any]
     scores: pd.DataFrame
+    temperatures: pd.DataFrame
     folder: Path
 
 
@@ -125,7 +128,9 @@ def load_benchmark_folder(folder: str | Path) -> Benchmark:
             f"{folder}: is no benchmark that has been answered (state {manifest.get('state')!r}); the popsim compare "
             "that began it goes on from there"
         )
-    return Benchmark(manifest, pd.read_parquet(Path(folder) / "scores.parquet"), Path(folder))
+    swept = Path(folder) / "temperatures.parquet"
+    temperatures = pd.read_parquet(swept) if swept.is_file() else pd.DataFrame()
+    return Benchmark(manifest, pd.read_parquet(Path(folder) / "scores.parquet"), temperatures, Path(folder))
 
 
 def default_folder(config: BenchmarkConfig) -> Path:
@@ -159,6 +164,8 @@ def _write_tables(
     if len(shares):
         write_table(folder, "distributions", shares)
     write_table(folder, "scores", table(figures))
+    if config.task == "numbers" and len(swept := temperature_table(answered.rows, model)):
+        write_table(folder, "temperatures", swept)
     counts = {
         "records": len(parts.held_out),
         "known": len(parts.known),

@@ -6,7 +6,7 @@ wrong where single answers are scored, and left out where distributions are: it 
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,20 +20,18 @@ from popsim.evaluate.alignment import (
     mode_accuracy,
     one_minus_js,
     placed_emd,
-    scaled_wasserstein,
     sorted_share_distance,
 )
 from popsim.evaluate.distances import total_variation
 from popsim.evaluate.scores import (
     by_group,
-    closeness,
-    condition_sensitivity,
     exact_match,
     jaccard,
     parity_difference,
     score_classes,
 )
 from popsim.tune.benchmark.config import BenchmarkConfig
+from popsim.tune.benchmark.numbers import number_scores
 from popsim.tune.benchmark.parts import question_of
 from popsim.tune.benchmark.replies import Predicted
 from popsim.tune.records import Answer, Item, Shares
@@ -41,10 +39,9 @@ from popsim.tune.records import Answer, Item, Shares
 Values = NDArray[np.float64]
 Figures = dict[str, float]
 Cell = tuple[str, str]
-Scale = Literal["observed", "declared"]
 LIKENESS = "group likeness"
 _BLOCKS = 20
-LOWER = ("EMD", "total variation", "Wasserstein", "parity difference", "sorted share distance")
+LOWER = ("EMD", "total variation", "Wasserstein", "KL", "RMSE", "parity difference", "sorted share distance")
 """Scores whose names hold one of these are the better the lower they are."""
 
 
@@ -70,7 +67,8 @@ def score(rows: Sequence[Any], predicted: Sequence[Predicted], config: Benchmark
     if config.task == "shares":
         return _shares(rows, predicted)
     if config.task == "numbers":
-        return _numbers(rows, predicted, config.groups)
+        figures, accuracy = number_scores(rows, predicted)
+        return figures | _by_level("accuracy", rows, accuracy, config.groups) | _mass(predicted)
     if config.task == "roles":
         return _roles(rows, predicted)
     return _options(rows, predicted, config) if config.task != "interview" else {}
@@ -269,79 +267,3 @@ def _roles(rows: Sequence[Answer], predicted: Sequence[Predicted]) -> Figures:
 
 def _word(one: Predicted) -> str | None:
     return None if one.value is None else str(one.value)
-
-
-def _numbers(rows: Sequence[Answer], predicted: Sequence[Predicted], groups: Sequence[str]) -> Figures:
-    cells: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for at, row in enumerate(rows):
-        cells[row.study, question_of(row), row.condition].append(at)
-    found: Figures = {}
-    scales: tuple[Scale, ...] = ("observed", "declared")
-    for scale in scales:
-        distances: dict[str, list[float]] = defaultdict(list)
-        for (study, _, _), here in cells.items():
-            distance = _distance([rows[i] for i in here], [predicted[i] for i in here], scale)
-            if distance is not None:
-                distances[study].append(distance)
-        if distances:
-            means = [float(np.mean(of_study)) for of_study in distances.values()]
-            found[f"Wasserstein, {scale} range"] = float(np.mean(means))
-    accuracy = _closeness(rows, predicted)
-    found["individual accuracy"] = float(np.mean(accuracy))
-    return (
-        found | _sensitivity(rows, predicted, cells) | _by_level("accuracy", rows, accuracy, groups) | _mass(predicted)
-    )
-
-
-def _distance(rows: Sequence[Answer], predicted: Sequence[Predicted], scale: Scale) -> float | None:
-    """Give the distance of a cell; None where it has none: no prediction, no scale, or people who all answer alike."""
-    human = np.array([row.value for row in rows], dtype=np.float64)
-    points = [np.array(one.points or [one.value], dtype=np.float64) for one in predicted if one.value is not None]
-    shares = [np.array(one.shares or [1.0]) for one in predicted if one.value is not None]
-    item = rows[0].item
-    ends = None if item.low is None or item.high is None else (item.low, item.high)
-    if not points or (scale == "declared" and ends is None) or (scale == "observed" and human.min() == human.max()):
-        return None
-    values, weights = np.concatenate(points), np.concatenate(shares)
-    return scaled_wasserstein(human, values[weights > 0], scale, ends, weights[weights > 0])
-
-
-def _closeness(rows: Sequence[Answer], predicted: Sequence[Predicted]) -> list[float]:
-    """Give the closeness of each prediction, as a share of the scale, or of people's range where none is declared."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for at, row in enumerate(rows):
-        places[question_of(row)].append(at)
-    found = np.zeros(len(rows))
-    for here in places.values():
-        item, truth = rows[here[0]].item, np.array([rows[i].value for i in here], dtype=np.float64)
-        said = np.array([np.nan if predicted[i].value is None else predicted[i].value for i in here], dtype=np.float64)
-        low, high = float(truth.min()), float(truth.max())
-        if item.low is not None and item.high is not None:
-            low, high = item.low, item.high
-        elif low == high:
-            low, high = low - 0.5, high + 0.5
-        found[here] = closeness(truth, np.clip(said, low, high), low, high)
-    return found.tolist()
-
-
-def _sensitivity(
-    rows: Sequence[Answer], predicted: Sequence[Predicted], cells: Mapping[tuple[str, str, str], Sequence[int]]
-) -> Figures:
-    """Say whether means move with the condition as people's do, where a question was asked in several."""
-    human: dict[Cell, float] = {}
-    model: dict[Cell, float] = {}
-    for (_, question, condition), here in cells.items():
-        means = [_mean(predicted[i]) for i in here if predicted[i].value is not None]
-        if means:
-            human[question, condition] = float(np.mean([float(rows[i].value) for i in here]))  # type: ignore[arg-type]
-            model[question, condition] = float(np.mean(means))
-    outcomes: dict[str, list[float]] = defaultdict(list)
-    for (question, _), mean in human.items():
-        outcomes[question].append(mean)
-    if not any(max(means) > min(means) for means in outcomes.values()):
-        return {}
-    return {"condition sensitivity": condition_sensitivity(human, model)}
-
-
-def _mean(one: Predicted) -> float:
-    return float(np.dot(one.points, one.shares)) if one.points else float(one.value)  # type: ignore[arg-type]

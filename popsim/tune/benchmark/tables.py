@@ -49,7 +49,18 @@ def figures_of(
     figures |= {name: score(rows, said, config) for name, said in {**columns, **more}.items() if name != "model"}
     if config.task == "shares":
         figures["people"] = diversity({(row.group, question_of(row)): np.array(row.shares) for row in rows})
-    return figures, [*notes, *_orders(rows, config)]
+    return figures, [*notes, *_orders(rows, config), *_scaled(figures["model"])]
+
+
+def _scaled(model: Figures) -> list[str]:
+    """Say where little was left to scale."""
+    mass = model.get("mass on the options", 1.0)
+    if mass >= 0.5:
+        return []
+    return [
+        f"The options have {mass:.2%} of the model's probability where one is asked for; shares are of that part, "
+        "as they are meant to be after a tune on shares"
+    ]
 
 
 def _orders(rows: Sequence[Any], config: BenchmarkConfig) -> list[str]:
