@@ -14,8 +14,10 @@ from popsim.errors import RunError
 if TYPE_CHECKING:
     from popsim.tune.benchmark.field import Benchmark
 
-_SAME = ("task", "part", "split", "groups", "orders")
+_SAME = ("task", "part", "split", "groups", "orders", "seed", "draws")
 """What two benchmarks share whose scores can stand side by side, beside the files."""
+
+_CONTROLS = ("shuffled options", "shuffled personas", "swapped groups")
 
 
 def is_of_records(names: Sequence[str]) -> bool:
@@ -107,18 +109,30 @@ def _part(one: "Benchmark", key: str) -> Any:
 
 
 def _side_by_side(found: Sequence["Benchmark"]) -> Any:
-    """Put the models' columns before what stands beside the first of them; controls stay with their model."""
+    """Lay out the models, of two their difference, and what stands beside the first; controls stay with their model."""
     scores = found[0].scores
     if len(found) == 1:
         return scores
-    merged = scores.rename(columns={"model": found[0].folder.name, "s.e.": f"s.e. {found[0].folder.name}"})
-    for one in found[1:]:
+    by_score = [one.scores.set_index("score") for one in found]
+    merged = by_score[0][["better"]].copy()
+    for one, figures in zip(found, by_score, strict=True):
         name = one.folder.name if one.folder.name not in merged else str(one.folder)
-        theirs = one.scores.set_index("score").reindex(scores["score"])
-        for column, said in ((name, "model"), (f"s.e. {name}", "s.e.")):
-            if said in theirs:
-                merged.insert(2 + 2 * found.index(one) + (said != "model"), column, theirs[said].to_numpy())
-    return merged.drop(columns=["shuffled options", "shuffled personas", "swapped groups"], errors="ignore")
+        merged[name] = figures["model"]
+        if "s.e." in figures:
+            merged[f"s.e. {name}"] = figures["s.e."]
+    if len(found) == 2:
+        merged["difference"] = by_score[1]["model"] - by_score[0]["model"]
+        merged["its s.e."] = _paired(*found)
+    beside = [name for name in by_score[0] if name not in ("better", "model", "s.e.", *_CONTROLS)]
+    return merged.join(by_score[0][beside], rsuffix=" (baseline)").reset_index()
+
+
+def _paired(first: "Benchmark", second: "Benchmark") -> Any:
+    """Give the standard error of the difference of each score, from the blocks that both left out."""
+    from popsim.tune.benchmark.scores import standard_error
+
+    theirs, ours = (one.blocks.set_index(["score", "block"])["value"] for one in (first, second))
+    return (ours - theirs).groupby("score").agg(standard_error)
 
 
 def _write(found: Sequence["Benchmark"], scores: Any, tables: Path) -> None:

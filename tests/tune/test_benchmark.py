@@ -171,6 +171,10 @@ def test_interviews_are_judged_and_verdicts_that_cannot_be_read_are_counted(tmp_
     assert counts["verdicts"]["model"] == {"read": 2, "asked": 3}
     assert counts["verdicts"]["people"] == {"read": 1, "asked": 3}
     assert "verdicts on people: 1 of 3" in out
+    assert call("compare", file, "--engine", engine, "--judge", engine, "--out", tmp_path / "again")[0] == 0
+    status, out, _ = call("compare", tmp_path / "out", tmp_path / "again", "--json")
+    assert status == 0
+    assert json.loads(out)["scores"][0]["difference"] == 0
 
 
 def test_numbers_are_read_scored_by_study_and_missing_codes_left_out(tmp_path, call):
@@ -214,6 +218,7 @@ def test_answered_benchmarks_stand_side_by_side_and_are_not_asked_again(tmp_path
     assert status == 0
     row = json.loads(out)["scores"][0]
     assert list(row)[:6] == ["score", "better", "one", "s.e. one", "two", "s.e. two"]
+    assert (row["difference"], row["its s.e."]) == (0, 0)
     assert row["one"] == row["two"]
     assert (tmp_path / "tables" / "one-predictions.csv").is_file()
     other = benchmark(tmp_path / "h.yaml", task="shares", data=groups(tmp_path / "h.jsonl"), part="", seed=1)
@@ -275,6 +280,9 @@ def test_an_adapter_tuned_on_groups_beats_its_base_and_the_uniform_guess_on_them
     assert status == 0
     scores = {row["score"]: row for row in json.loads(out)["scores"]}
     assert scores["total variation"]["tuned"] < 0.1
+    gain = scores["total variation"]["tuned"] - scores["total variation"]["untuned"]
+    assert scores["total variation"]["difference"] == pytest.approx(gain)
+    assert 0 < scores["total variation"]["its s.e."] < abs(gain)
     for name, best in (("total variation", min), ("1 - JS distance", max)):
         assert best(("tuned", "untuned", "uniform"), key=scores[name].get) == "tuned"
     assert figures(tmp_path / "runs" / "tuned").loc["total variation", "swapped groups"] > 0.5

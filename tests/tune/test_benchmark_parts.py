@@ -18,7 +18,7 @@ from popsim.tune.benchmark.parts import read_parts
 from popsim.tune.benchmark.predictors import baselines, exchanged, learned, people_again, pooled, uniform
 from popsim.tune.benchmark.prompts import Form, form_of, shuffled
 from popsim.tune.benchmark.replies import Predicted, read_option, read_prediction
-from popsim.tune.benchmark.scores import jackknife, score
+from popsim.tune.benchmark.scores import leave_out, score, standard_error
 from popsim.tune.data import DataFile
 from popsim.tune.formats.alpaca import listed_options
 from popsim.tune.formats.cultures import write_cultures
@@ -188,9 +188,9 @@ def test_standard_errors_are_those_of_independent_persons_whatever_their_number_
     right = rng.random(2000) < 0.7
     rows = people(2000, TRUST, ["no"])
     predicted = [Predicted("no" if one else "yes") for one in right]
-    once = jackknife(rows, predicted, config("responses"))["accuracy"]
+    once = standard_error(leave_out(rows, predicted, config("responses"))["accuracy"])
     assert once == pytest.approx(np.sqrt(0.7 * 0.3 / 2000), rel=0.4)
-    twice = jackknife([*rows, *rows], [*predicted, *predicted], config("responses"))["accuracy"]
+    twice = standard_error(leave_out([*rows, *rows], [*predicted, *predicted], config("responses"))["accuracy"])
     assert twice == pytest.approx(once)
 
 

@@ -42,7 +42,14 @@ from popsim.tune.benchmark.numbers import temperature_table
 from popsim.tune.benchmark.parts import Parts, read_parts
 from popsim.tune.benchmark.prompts import form_of
 from popsim.tune.benchmark.scores import table
-from popsim.tune.benchmark.tables import Verdicts, distributions_table, figures_of, of_verdicts, predictions_table
+from popsim.tune.benchmark.tables import (
+    Verdicts,
+    blocks_table,
+    distributions_table,
+    figures_of,
+    of_verdicts,
+    predictions_table,
+)
 from popsim.tune.data import DataFile
 
 
@@ -53,12 +60,14 @@ class Benchmark:
     Attributes:
         manifest: What was asked of whom, and how many answers could be read.
         scores: A row per score, a column for the model, each baseline and each control.
+        blocks: The model's scores with a block of persons, or of cells, left out.
         temperatures: Of numbers that were scored: KL against RMSE by temperature; else empty.
         folder: Where all of it lies.
     """
 
     manifest: Mapping[str, Any]
     scores: pd.DataFrame
+    blocks: pd.DataFrame
     temperatures: pd.DataFrame
     folder: Path
 
@@ -128,9 +137,10 @@ def load_benchmark_folder(folder: str | Path) -> Benchmark:
             f"{folder}: is no benchmark that has been answered (state {manifest.get('state')!r}); the popsim compare "
             "that began it goes on from there"
         )
-    swept = Path(folder) / "temperatures.parquet"
-    temperatures = pd.read_parquet(swept) if swept.is_file() else pd.DataFrame()
-    return Benchmark(manifest, pd.read_parquet(Path(folder) / "scores.parquet"), temperatures, Path(folder))
+    path = Path(folder)
+    swept = path / "temperatures.parquet"
+    scores, blocks = (pd.read_parquet(path / f"{name}.parquet") for name in ("scores", "blocks"))
+    return Benchmark(manifest, scores, blocks, pd.read_parquet(swept) if swept.is_file() else pd.DataFrame(), path)
 
 
 def default_folder(config: BenchmarkConfig) -> Path:
@@ -157,13 +167,14 @@ def _write_tables(
 ) -> dict[str, Any]:
     """Write predictions and scores; gives what the manifest says of them."""
     model = answered.predicted["model"]
-    figures, notes = figures_of(config, answered, parts.known)
+    figures, blocks, notes = figures_of(config, answered, parts.known)
     figures = {**figures, **{name: of_verdicts(one) for name, one in verdicts.items()}}
     write_table(folder, "predictions", predictions_table(answered.rows, model, verdicts.get("model"), answered.draws))
     shares = distributions_table(answered.rows, model, answered.draws)
     if len(shares):
         write_table(folder, "distributions", shares)
     write_table(folder, "scores", table(figures))
+    write_table(folder, "blocks", blocks_table(blocks))
     if config.task == "numbers" and len(swept := temperature_table(answered.rows, model)):
         write_table(folder, "temperatures", swept)
     counts = {

@@ -74,15 +74,18 @@ def score(rows: Sequence[Any], predicted: Sequence[Predicted], config: Benchmark
     return _options(rows, predicted, config) if config.task != "interview" else {}
 
 
-def jackknife(rows: Sequence[Any], predicted: Sequence[Predicted], config: BenchmarkConfig) -> Figures:
-    """Give the standard error of each score: how it moves when one in twenty persons, or cells of shares, is left out.
+def leave_out(rows: Sequence[Any], predicted: Sequence[Predicted], config: BenchmarkConfig) -> dict[str, list[float]]:
+    """Score what remains when one in twenty persons, or cells of shares, is left out (delete-a-group jackknife).
 
-    The blocks are drawn once (delete-a-group jackknife); persons are taken to be independent, and so are cells.
+    Two models that were asked about the same have the same blocks, so their difference has a standard error too.
 
     Args:
         rows: What was to be predicted.
         predicted: One prediction for each.
         config: The benchmark.
+
+    Returns:
+        By score a figure for each block; none of a score that some block leaves without.
 
     Example:
         >>> from popsim.tune.data import DataFile
@@ -90,7 +93,7 @@ def jackknife(rows: Sequence[Any], predicted: Sequence[Predicted], config: Bench
         >>> config = BenchmarkConfig(kind="benchmark", name="x", task="responses", data=file)
         >>> rows = [Answer(str(i), Item("q", "?", options=("yes", "no")), "no") for i in range(4)]
         >>> predicted = [Predicted("no"), Predicted("no"), Predicted("yes"), Predicted("yes")]
-        >>> round(jackknife(rows, predicted, config)["accuracy"], 4)
+        >>> round(standard_error(leave_out(rows, predicted, config)["accuracy"]), 4)
         0.2887
     """
     units = [(row.group, question_of(row)) if isinstance(row, Shares) else row.person for row in rows]
@@ -103,12 +106,18 @@ def jackknife(rows: Sequence[Any], predicted: Sequence[Predicted], config: Bench
         kept = [at for at, unit in enumerate(units) if block[unit] != left_out]
         for name, value in score([rows[at] for at in kept], [predicted[at] for at in kept], config).items():
             found[name].append(value)
-    scale = np.sqrt((blocks - 1) / blocks)
-    return {
-        name: float(scale * np.sqrt(np.sum((np.array(values) - np.mean(values)) ** 2)))
-        for name, values in found.items()
-        if len(values) == blocks
-    }
+    return {name: values for name, values in found.items() if len(values) == blocks}
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Give the standard error of a score from those that leave out one block each; blocks are independent.
+
+    Example:
+        >>> standard_error([0.5, 0.5, 0.5])
+        0.0
+    """
+    blocks = np.asarray(values, dtype=np.float64)
+    return float(np.sqrt((len(blocks) - 1) / len(blocks) * np.sum((blocks - blocks.mean()) ** 2)))
 
 
 def table(figures: Mapping[str, Figures]) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The tables of a benchmark: predictions beside the truth, and the scores of the model beside those of others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from popsim.tune.benchmark.judge import DIMENSIONS, Verdict
 from popsim.tune.benchmark.parts import question_of
 from popsim.tune.benchmark.predictors import baselines, exchanged
 from popsim.tune.benchmark.replies import Predicted
-from popsim.tune.benchmark.scores import Figures, diversity, jackknife, score
+from popsim.tune.benchmark.scores import Figures, diversity, leave_out, score, standard_error
 from popsim.tune.records import Answer, Shares
 
 Verdicts = Sequence[Verdict | None]
@@ -20,7 +20,7 @@ Verdicts = Sequence[Verdict | None]
 
 def figures_of(
     config: BenchmarkConfig, answered: Answered, known: Sequence[Any]
-) -> tuple[dict[str, Figures], list[str]]:
+) -> tuple[dict[str, Figures], dict[str, list[float]], list[str]]:
     """Score the model, the controls and the baselines.
 
     Args:
@@ -29,27 +29,31 @@ def figures_of(
         known: What baselines may learn from.
 
     Returns:
-        Figures by who predicted, and what is to be said of baselines that are missing. Where shares of groups are
-        scored, all columns are of the cells that the model gave shares of.
+        Figures by who predicted, those of the model with a block left out, and what is to be said of missing baselines.
+        Where shares of groups are scored, all columns are of the cells that the model gave shares of.
     """
     if config.task == "interview":
-        return {}, []
+        return {}, {}, []
     model = answered.predicted["model"]
     kept = [at for at, one in enumerate(model) if one.shares or config.task != "shares"]
     rows = [answered.rows[at] for at in kept]
     if not rows:
-        return {"model": {}}, ["None of the model's answers could be read"]
+        return {"model": {}}, {}, ["None of the model's answers could be read"]
     columns = {"model": [model[at] for at in kept]}
     if SHUFFLED in answered.predicted:
         columns[SHUFFLED] = [answered.predicted[SHUFFLED][at] for at in kept]
     if (others := exchanged(rows, columns["model"], config.seed)) is not None:
         columns["swapped groups" if config.task == "shares" else "shuffled personas"] = others
     more, notes = baselines(rows, known, config.seed)
-    figures = {"model": score(rows, columns["model"], config), "s.e.": jackknife(rows, columns["model"], config)}
+    blocks = leave_out(rows, columns["model"], config)
+    figures = {
+        "model": score(rows, columns["model"], config),
+        "s.e.": {name: standard_error(values) for name, values in blocks.items()},
+    }
     figures |= {name: score(rows, said, config) for name, said in {**columns, **more}.items() if name != "model"}
     if config.task == "shares":
         figures["people"] = diversity({(row.group, question_of(row)): np.array(row.shares) for row in rows})
-    return figures, [*notes, *_orders(rows, config), *_scaled(figures["model"])]
+    return figures, blocks, [*notes, *_orders(rows, config), *_scaled(figures["model"])]
 
 
 def _scaled(model: Figures) -> list[str]:
@@ -126,6 +130,17 @@ def predictions_table(
         for name in DIMENSIONS:
             table[name] = [float("nan") if one is None else one[name] for one in verdicts]
     return table
+
+
+def blocks_table(blocks: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """Lay out the model's scores with a block left out: a row for each score and block.
+
+    Example:
+        >>> blocks_table({"accuracy": [0.5, 0.25]}).to_dict("list")
+        {'score': ['accuracy', 'accuracy'], 'block': [0, 1], 'value': [0.5, 0.25]}
+    """
+    rows = [(name, at, value) for name, values in blocks.items() for at, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["score", "block", "value"])
 
 
 def distributions_table(rows: Sequence[Any], predicted: Sequence[Predicted], draws: int) -> pd.DataFrame:
