@@ -1,7 +1,10 @@
 """Engines that answer by rule, for tests of what stands around an engine."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from popsim.engines import Prompt, Reply
 
@@ -64,3 +67,55 @@ class Silent(Seeded):
 
     def text(self, prompt: Prompt) -> str:
         return "..."
+
+
+class Sided(MadeUp):
+    """Answers records by who is asked: with the word after ``wants`` for some, the first option for the others.
+
+    Where ``POPSIM_DIE`` is set the process is killed after so many replies, as by a power cut.
+    """
+
+    fingerprint = "sided/1"
+    abilities = frozenset({"choice", "prefill", "adapter"})
+    sides: ClassVar[dict[str, str]] = {"side: left": "no", "side: right": "yes"}
+
+    def __init__(self) -> None:
+        self.left = int(os.environ.get("POPSIM_DIE", "-1"))
+        self.asked = 0
+
+    def wanted(self, text: str) -> str:
+        return next((word for side, word in self.sides.items() if side in text), "")
+
+    def text(self, prompt: Prompt) -> str:
+        said, word = prompt.messages[-1][1], self.wanted(prompt.messages[-1][1])
+        if not prompt.choices:
+            letter = next((line[1] for line in said.splitlines() if line[3:].strip() == word), "A")
+            return f"{letter})"
+        hit = [f"({letter}) {word}" in said or f"{letter}. {word}" in said for letter in prompt.choices]
+        return json.dumps([0.6 if one else 0.3 / len(hit) for one in hit])
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
+        for position, prompt in enumerate(prompts):
+            if self.asked == self.left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.asked += 1
+            yield position, Reply(self.text(prompt), "stop", 10, 5)
+
+
+class Words(MadeUp):
+    """Replies in free text by rule: JSON with a stance, a number, a remark, or, of everybody called mute, nothing."""
+
+    fingerprint = "words/1"
+
+    def text(self, prompt: Prompt) -> str:
+        said = prompt.messages[-1][1]
+        if "mute" in said:
+            return ""
+        if "Rate the reply" in said:
+            return '{"naturalness": 4, "style": 3, "consistency": 5}' if "people say" in said else "I would rather not."
+        if "stance" in said:
+            return '```json\n{"predict": "Positive", "reason": "prices rise fast"}\n```'
+        return "<think>Well, 3?</think> 5." if "integer" in said else "as people say"
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
+        yield from ((position, Reply(self.text(prompt))) for position, prompt in enumerate(prompts))

@@ -12,6 +12,8 @@ from popsim.cli.auditing import print_findings
 from popsim.cli.learning import print_learning
 from popsim.cli.planning import print_planned
 from popsim.cli.printing import WIDTH, out, print_table
+from popsim.cli.records import compare_records, is_of_records
+from popsim.cli.studies import CacheOption
 from popsim.errors import RunError
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ def compare(
         list[str],
         typer.Argument(
             help="Run or sweep folders, whose arms and groups are put together; then, unless their scenarios name "
-            "some, files of human figures, by path or shipped name."
+            "some, files of human figures, by path or shipped name. Or the file of a benchmark, to be answered and "
+            "scored (docs/seeds.md), or folders of answered ones."
         ),
     ],
     wave: Annotated[int, typer.Option(help="Which fielding of the questionnaire.", min=0)] = 0,
@@ -43,8 +46,18 @@ def compare(
         Path | None,
         typer.Option(help="A folder for all tables as CSV, and regressions of answers on who people are."),
     ] = None,
+    engine: Annotated[str | None, typer.Option(help="Of a benchmark: who answers, instead of its file's.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Of a benchmark: the engine that scores interviews.")] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Of a benchmark: its folder.")] = None,
+    cache: CacheOption = None,
 ) -> None:
     """Set simulated answers beside human figures, with a verdict, intervals and reference lines."""
+    if is_of_records(runs):
+        compare_records(runs, engine, judge, out_folder, cache, as_json=as_json, tables=tables)
+        return
+    if engine or judge or out_folder:
+        what = "is no benchmark (kind: benchmark)" if Path(runs[0]).exists() else "no such file"
+        raise RunError(f"{runs[0]}: {what}; --engine, --judge and --out go with the file of a benchmark")
     from popsim.study import compare as compare_runs
     from popsim.study import load_run
     from popsim.study.auditing import examine, regressions

@@ -131,7 +131,12 @@ def _check(name: str) -> str:
     from popsim.scenario import load_scenario, sweep_points
     from popsim.study.plans import plan_record
     from popsim.survey import load_questionnaire, set_arm
+    from popsim.tune.benchmark.config import is_benchmark, load_benchmark
+    from popsim.tune.benchmark.parts import read_parts
 
+    if is_benchmark(name):
+        parts = read_parts(load_benchmark(name))
+        return f"benchmark, {len(parts.held_out)} answers held out, {len(parts.known)} known, good"
     shelf: Shelf = next((shelf for shelf in SHELVES if name in shipped(shelf)), "scenarios")
     data = read_yaml(find_file(name, shelf, ScenarioError), ScenarioError)
     if "questionnaire" in data:
@@ -156,5 +161,5 @@ def _check(name: str) -> str:
         return "preset, good"
     raise SurveyError(
         f"{name}: is no scenario (questionnaire:), questionnaire (vignettes:), population (attributes:), preset "
-        "(spec:), file of targets (targets:)"
+        "(spec:), file of targets (targets:), benchmark (kind: benchmark)"
     )

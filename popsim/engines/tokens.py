@@ -70,6 +70,12 @@ def first_tokens(encode: Encode, decode: Decode, before: str, choices: Sequence[
         tokens = sorted({token for token in spelled if token is not None and decode([token]).strip()})
         if not tokens:
             raise EngineError(f"choice {choice!r} begins with no token of its own after {before[-20:]!r}; use letters")
+        pieces = [decode([token]).strip() for token in tokens]
+        if len(choice) == 1 and choice.isascii() and pieces != [choice] * len(tokens):
+            raise EngineError(
+                f"choice {choice!r} is several tokens for this model, beginning with {pieces[0]!r}; take a model whose "
+                "tokenizer keeps letters whole, or sample answers instead"
+            )
         found.append(tokens)
     owners = Counter(token for tokens in found for token in tokens)
     for choice, tokens in zip(choices, found, strict=True):

@@ -136,7 +136,11 @@ def group_diversity(cells: Cells, measure: Callable[[Values, Values], float] = o
 
 
 def scaled_wasserstein(
-    human: Values, model: Values, scale: Literal["declared", "observed"], ends: tuple[float, float] | None = None
+    human: Values,
+    model: Values,
+    scale: Literal["declared", "observed"],
+    ends: tuple[float, float] | None = None,
+    weights: Values | None = None,
 ) -> float:
     """Wasserstein-1 of two samples of answers, as a share of a range.
 
@@ -148,6 +152,7 @@ def scaled_wasserstein(
         model: (m,) simulated answers.
         scale: Which range.
         ends: The scale, for ``declared``.
+        weights: (m,) of the simulated answers, where they are a distribution; equal unless given.
 
     Raises:
         TargetError: People all answered alike, no scale is given, or an answer lies outside it.
@@ -169,7 +174,7 @@ def scaled_wasserstein(
             raise TargetError(
                 f"Wasserstein of the observed range: all {human.size} people answered {low:g}; leave it out"
             )
-    return wasserstein(human, model) / (high - low)
+    return wasserstein(human, model, None, weights) / (high - low)
 
 
 def temperature_scaled(shares: Values, temperature: float) -> Values:

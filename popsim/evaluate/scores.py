@@ -97,8 +97,8 @@ def jaccard(first: str, second: str) -> float:
     return len(one & other) / len(one | other) if one | other else 1.0
 
 
-def response_accuracy(truth: Values, predicted: Values, low: float, high: float) -> float:
-    """Mean of 1 - |prediction - truth| / (high - low), NaN (unreadable) counting 0 (Socrates, individual accuracy).
+def closeness(truth: Values, predicted: Values, low: float, high: float) -> Values:
+    """1 - |prediction - truth| / (high - low) of each answer; 0 where the prediction is NaN (unreadable).
 
     Args:
         truth: (n,) what each person answered.
@@ -110,13 +110,25 @@ def response_accuracy(truth: Values, predicted: Values, low: float, high: float)
         TargetError: The two are not paired, or an answer lies outside the scale.
 
     Example:
-        >>> response_accuracy(np.array([1.0, 7.0]), np.array([1.0, 4.0]), 1, 7)
-        0.75
+        >>> closeness(np.array([1.0, 7.0]), np.array([1.0, 4.0]), 1, 7).tolist()
+        [1.0, 0.5]
     """
     _paired(truth, predicted)
     check_scale(truth, low, high)
     check_scale(predicted[~np.isnan(predicted)], low, high)
-    return float(np.nan_to_num(1 - np.abs(predicted - truth) / (high - low), nan=0.0).mean())
+    return np.nan_to_num(1 - np.abs(predicted - truth) / (high - low), nan=0.0)
+
+
+def response_accuracy(truth: Values, predicted: Values, low: float, high: float) -> float:
+    """Mean closeness of predictions (Socrates, individual accuracy).
+
+    Args and Raises: As for `closeness`.
+
+    Example:
+        >>> response_accuracy(np.array([1.0, 7.0]), np.array([1.0, 4.0]), 1, 7)
+        0.75
+    """
+    return float(closeness(truth, predicted, low, high).mean())
 
 
 def parity_difference(accuracy: Sequence[float], groups: Sequence[str]) -> float:

@@ -63,6 +63,10 @@ class Run:
     @cached_property
     def scenario(self) -> Scenario:
         """The study as it was run, with the plan that was kept of it."""
+        if "scenario" not in self.manifest["identity"]:
+            raise RunError(
+                f"{self.path}: is the folder of a benchmark, not of a run; popsim compare {self.path} reads it"
+            )
         plan = self.manifest.get("plan")
         analysis = Analysis.model_validate(plan["analysis"]) if plan else None
         whole = Scenario.model_validate(self.manifest["identity"]["scenario"])

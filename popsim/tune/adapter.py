@@ -18,7 +18,8 @@ from popsim.engines.local import adapters, loading
 from popsim.errors import EngineError, TuneError
 from popsim.files import write_whole
 from popsim.tune.adapter_config import AdapterConfig, Stage
-from popsim.tune.batches import Encoder, Row, batch_loss, read_records
+from popsim.tune.batches import Encoder, Row, batch_loss
+from popsim.tune.data import read_records
 from popsim.tune.files import LOG, RECORD, claim
 from popsim.tune.records import Answer, Shares
 from popsim.tune.splits import check_leaks

@@ -11,32 +11,12 @@ from popsim.scenario import Share
 from popsim.survey.questions import Name, Text
 from popsim.tune.asking import Steering
 from popsim.tune.config import find_training
-from popsim.tune.formats.table import ColumnMap
+from popsim.tune.data import DataFile
 from popsim.tune.splits import By
 
 Scale = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-Format = Literal["alpaca", "socsci", "cultures", "subpop", "csv", "run"]
 DISTRIBUTIONS = frozenset({"first_token_kl", "first_token_js", "first_token_ce", "first_token_wasserstein"})
-
-
-class DataFile(Frozen):
-    """A user's file, beside the training file or anywhere."""
-
-    file: str = Field(min_length=1)
-    format: Format
-    missing: tuple[float, ...] = ()
-    """socsci: codes that stand for no answer."""
-    columns: ColumnMap | None = None
-    """csv: which column is what."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if (self.format == "csv") != (self.columns is not None):
-            raise ValueError("columns go with format csv, and with no other")
-        if self.missing and self.format != "socsci":
-            raise ValueError(f"missing goes with format socsci, not {self.format}")
-        return self
 
 
 class LoraSettings(Frozen):
@@ -200,9 +180,5 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Path
 
 
 def _beside(stage: Stage, folder: Path) -> Stage:
-    def found(data: DataFile | None) -> DataFile | None:
-        if data is None or not (folder / data.file).exists():
-            return data
-        return data.model_copy(update={"file": str(folder / data.file)})
-
-    return stage.model_copy(update={"data": found(stage.data), "valid": found(stage.valid)})
+    valid = stage.valid.beside(folder) if stage.valid else None
+    return stage.model_copy(update={"data": stage.data.beside(folder), "valid": valid})

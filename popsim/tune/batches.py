@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,15 @@ import torch
 
 from popsim.engines.local.texts import Texts
 from popsim.errors import TuneError
-from popsim.tune import formats, losses
-from popsim.tune.adapter_config import DISTRIBUTIONS, DataFile, LossSettings, Stage
+from popsim.tune import losses
+from popsim.tune.adapter_config import DISTRIBUTIONS, LossSettings, Stage
 from popsim.tune.asking import Asked, ask_group, ask_person, other_answers, target_text
 from popsim.tune.letters import letter_tokens, number_tokens
 from popsim.tune.losses import IGNORED
 from popsim.tune.pairings import preference_pairs
-from popsim.tune.records import Answer, Item, Shares
+from popsim.tune.records import Answer, Shares, numbers_of
 
 _TAIL = 64
-_MOST_NUMBERS = 1001
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +44,6 @@ class Row:
     places: tuple[float, ...] = ()
     number: float = 0.0
     digits: tuple[tuple[int, int, float], ...] = ()
-
-
-def read_records(data: DataFile) -> list[Answer] | list[Shares]:
-    """Read the file of a stage.
-
-    Raises:
-        TuneError: It cannot be read.
-    """
-    path = Path(data.file)
-    if data.format == "csv" and data.columns is not None:
-        return formats.read_csv(path, data.columns)
-    if data.format == "socsci":
-        return formats.read_socsci(path, data.missing)
-    if data.format == "cultures":
-        return formats.read_cultures(path)
-    if data.format == "subpop":
-        return formats.read_subpop(path)
-    return formats.read_run(path) if data.format == "run" else formats.read_alpaca(path)
 
 
 class Encoder:
@@ -159,19 +139,6 @@ class Encoder:
         before, whole = self._texts.plain(text[-_TAIL:]), self._texts.plain(text[-_TAIL:] + answer)
         stable = whole[: len(before)] == before
         return [*(whole[len(before) :] if stable else self._texts.plain(answer)), self._end]
-
-
-def numbers_of(item: Item) -> tuple[float, ...]:
-    """List the numbers of a scale; none where it has no ends or too many numbers.
-
-    Example:
-        >>> numbers_of(Item("q", "?", low=1, high=2, step=0.5))
-        (1.0, 1.5, 2.0)
-    """
-    if item.low is None or item.high is None or (item.high - item.low) / item.step > _MOST_NUMBERS - 1:
-        return ()
-    count = round((item.high - item.low) / item.step) + 1
-    return tuple(float(round(item.low + i * item.step, 9)) for i in range(count))
 
 
 def batch_loss(model: Any, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]) -> torch.Tensor:

@@ -16,6 +16,7 @@ Status = Literal["ok", "missing", "unreadable"]
 Unit = Literal["share", "percent"]
 _NEAR = 0.05
 """Shares are taken as such when their sum is this near to 1, or as percent when it is as near to 100."""
+_MOST_NUMBERS = 1001
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,3 +281,16 @@ def pool(answers: Sequence[Answer], by: Sequence[str]) -> list[Shares]:
         Shares(group, item, tuple(one / sum(row) for one in row), study, people=sum(row))
         for (group, study, item), row in counts.items()
     ]
+
+
+def numbers_of(item: Item) -> tuple[float, ...]:
+    """List the numbers of a scale; none where it has no ends or too many numbers.
+
+    Example:
+        >>> numbers_of(Item("q", "?", low=1, high=2, step=0.5))
+        (1.0, 1.5, 2.0)
+    """
+    if item.low is None or item.high is None or (item.high - item.low) / item.step > _MOST_NUMBERS - 1:
+        return ()
+    count = round((item.high - item.low) / item.step) + 1
+    return tuple(float(round(item.low + i * item.step, 9)) for i in range(count))

@@ -7,7 +7,7 @@ an attribute of the speaker; else it is free text (task 2). The instruction is k
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,9 @@ def _text(row: dict[str, Any]) -> Item:
 def _read(row: dict[str, Any], prompt: str, output: str, one: Answer, where: str) -> Answer:
     known: dict[str, Any] = {"facts": one.facts, "study": one.study, "prompt": prompt}
     name, text = one.item.name, one.item.text
-    options = dict(_OPTION.findall(prompt))
-    if len(options) > 1:
-        item = Item(name, text, tuple(options[letter] for letter in sorted(options)))
+    options = listed_options(prompt)
+    if options:
+        item = Item(name, text, tuple(options.values()))
         letter, words = _LETTER.match(output), {option.casefold(): option for option in item.options}
         chosen = options.get(letter[1]) if letter else words.get(output.strip().casefold())
         if chosen is None:
@@ -67,6 +67,32 @@ def _read(row: dict[str, Any], prompt: str, output: str, one: Answer, where: str
             return Answer(one.person, item, None, "unreadable", **known)
         return make_answer(one.person, item, predicted, where, **known)
     return Answer(one.person, one.item, output, **known) if output else Answer(one.person, one.item, None, "missing")
+
+
+def listed_options(prompt: str) -> dict[str, str]:
+    r"""Find the lettered options that a prompt lists, by letter; none where there are not two.
+
+    Example:
+        >>> listed_options("Well?\nA. no\nB. yes")
+        {'A': 'no', 'B': 'yes'}
+    """
+    found = dict(_OPTION.findall(prompt))
+    return {letter: found[letter] for letter in sorted(found)} if len(found) > 1 else {}
+
+
+def relist_options(prompt: str, options: Mapping[str, str]) -> str:
+    r"""Put other options behind the letters of a prompt.
+
+    Example:
+        >>> relist_options("Well?\nA. no\nB. yes", {"A": "yes", "B": "no"})
+        'Well?\nA. yes\nB. no'
+    """
+
+    def line(found: re.Match[str]) -> str:
+        start, end = found.start(2) - found.start(), found.end(2) - found.start()
+        return f"{found[0][:start]}{options[found[1]]}{found[0][end:]}"
+
+    return _OPTION.sub(line, prompt)
 
 
 def _stance(output: str) -> tuple[str, str] | None:
@@ -135,7 +161,7 @@ def output_line(one: Answer, prompt: str) -> str:
         >>> output_line(Answer("7", Item("q", "?", options=("yes", "no")), "no"), "Well?\nA. no\nB. yes")
         'A. no'
     """
-    options = dict(_OPTION.findall(prompt))
+    options = listed_options(prompt)
     if not one.item.options:
         return f"{one.value:g}" if isinstance(one.value, float) else str(one.value)
     if one.item.options == STANCES and not options:
