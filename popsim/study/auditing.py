@@ -13,7 +13,7 @@ from popsim.evaluate.audit import audit, places
 from popsim.evaluate.causes import Settings, channel_warnings, spread_warnings
 from popsim.evaluate.coder import LANGUAGES, channel_table
 from popsim.evaluate.comparison import CONTROL
-from popsim.evaluate.failures import failure_rates, mean_bounds
+from popsim.evaluate.failures import MANY, failure_rates, mean_bounds
 from popsim.evaluate.regressions import design, regress
 from popsim.evaluate.rows import human_answers
 from popsim.evaluate.subgroups import subgroups
@@ -92,6 +92,11 @@ def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Fi
         channels=_stacked(channels),
         subgroups=_stacked(groups),
     )
+
+
+def uncertain(bounds: pd.DataFrame) -> pd.DataFrame:
+    """Keep the means of which so many answers are missing that their bounds have to be read beside them."""
+    return bounds[bounds["missing"] > MANY] if len(bounds) else bounds
 
 
 def regressions(*runs: Run, wave: int = 0) -> pd.DataFrame:

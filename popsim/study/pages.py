@@ -10,12 +10,13 @@ import pandas as pd
 
 from popsim.engines import Reply
 from popsim.errors import PopsimError
-from popsim.evaluate import changes_by_person
+from popsim.evaluate import Comparison, changes_by_person
 from popsim.files import write_whole
 from popsim.model import PopulationModel, Respondent, Round
 from popsim.population import margin_report
 from popsim.report.material import Material, Shown
 from popsim.scenario import Scenario
+from popsim.study.auditing import examine, uncertain
 from popsim.study.comparing import compare
 from popsim.study.folder import Run, load_run
 from popsim.study.learning import learning
@@ -58,12 +59,14 @@ def gather(run: Run) -> Material:
     tables = {name: table for name in _TABLES if (table := _read(run.path, name)) is not None}
     scenario = run.scenario
     people = tables.get("people", pd.DataFrame())
+    compared = _compare(run)
     return Material(
         manifest=run.manifest,
         scenario=scenario,
         tables=tables,
         changes=_changes(scenario, tables),
-        comparison=_comparison(run),
+        comparison=_comparison(compared),
+        findings=_findings(run, compared),
         learning=learning(run) if run.manifest["state"] == "complete" else pd.DataFrame(),
         margins=margin_report(scenario.population, people) if len(people) else people,
         prompt=_shown(run, tables) if {"people", "assignment"} <= set(tables) else None,
@@ -125,14 +128,21 @@ _COMPARED = [
 ]
 
 
-def _comparison(run: Run) -> pd.DataFrame:
-    """Set a complete run beside the human figures that its scenario names, where it names any."""
+def _compare(run: Run) -> Comparison | None:
+    """Set a complete run beside the human figures that its scenario names, where it names any that apply."""
     if not run.scenario.targets or run.manifest["state"] != "complete":
-        return pd.DataFrame()
+        return None
     try:
-        found = compare(run).targets
+        return compare(run)
     except PopsimError:
+        return None
+
+
+def _comparison(compared: Comparison | None) -> pd.DataFrame:
+    """Lay out the figures of a comparison."""
+    if compared is None or compared.targets.empty:
         return pd.DataFrame()
+    found = compared.targets
     named = found.assign(
         arm=found["arm"].astype("str").replace({"pooled_reversed": "pooled", "contrast": "both"}),
         statistic=(found["statistic"].astype("str") + " " + found["of"].astype("str"))
@@ -141,6 +151,17 @@ def _comparison(run: Run) -> pd.DataFrame:
     )
     shown = [name for name in _COMPARED if named[name].notna().any() and named[name].ne("").any()]
     return named[[*shown, "n", "z"]]
+
+
+def _findings(run: Run, compared: Comparison | None) -> dict[str, pd.DataFrame]:
+    """Audit a complete run of answers, and take along what a comparison says beside its figures."""
+    beside = ("effects", "contrasts", "distances", "joint")
+    found = {name: getattr(compared, name) for name in beside} if compared is not None else {}
+    if run.manifest["state"] != "complete" or run.scenario.readout.kind != "generate":
+        return found
+    audited = examine(run)
+    names = ("ratios", "parts", "warnings", "failures", "channels", "subgroups")
+    return found | {name: getattr(audited, name) for name in names} | {"bounds": uncertain(audited.bounds)}
 
 
 def _shown(run: Run, tables: dict[str, pd.DataFrame]) -> Shown:

@@ -8,31 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from engines_for_tests import GOOD, Seeded, in_parts
+from engines_for_tests import Uneven
 
 from popsim import cli
 from popsim.scenario import load_scenario
 from popsim.study import run
 from popsim.study.auditing import examine
-
-
-class Uneven(Seeded):
-    """Cannot answer four in ten prompts of the rise arm at first, and one in ten in the end; says the same number."""
-
-    fingerprint = "uneven/1"
-
-    def text(self, prompt):
-        said = prompt.messages[0][1]
-        if "climbs" in said and prompt.seed % 10 < 5:
-            return "I cannot say."
-        inflation = 1.2 + prompt.seed % 7 / 100
-        return in_parts(
-            GOOD
-            | {
-                "Inflation_rate_Scenario_2": f"{inflation:.2f}%",
-                "Main_considerations_Scenario_2": "Lower costs of firms mean lower prices and more spending.",
-            }
-        )
 
 
 @pytest.fixture(scope="module")
