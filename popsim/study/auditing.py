@@ -116,8 +116,10 @@ def regressions(*runs: Run, wave: int = 0) -> pd.DataFrame:
     for run in (one for lot in runs for one in runs_of(lot)):
         people = run.people
         terms = _independent(people)
-        for place, _, frame in places(sample_of(str(run.path), [run], wave)):
-            who = people.loc[frame["row"] if "row" in frame else frame["person"], terms].reset_index(drop=True)
+        sample = sample_of(str(run.path), [run], wave)
+        rows = sample.answers.drop_duplicates("person").set_index("person")["row"]
+        for place, _, frame in places(sample):
+            who = people.loc[rows.loc[frame["person"]], terms].reset_index(drop=True)
             several = frame["draw"].nunique() > 1
             if len(frame) > 2 * design(who).shape[1]:
                 cluster = frame["person"].to_numpy(np.int64) if several else None
