@@ -36,13 +36,18 @@ def print_findings(found: "Findings", fitted: Collection[str] = ()) -> None:
 
 def _print_failures(found: "Findings") -> None:
     """Say what failed, where, and how far it could move a mean."""
-    from popsim.report.findings import BOUNDS_NOTE, bounds_table, failure_lines
+    from popsim.report.findings import BOUNDS_NOTE, HELD_NOTE, bounds_table, failure_lines, held_lines
     from popsim.study.auditing import uncertain
 
     out.print("\nFailed prompts, whose answers are left out above")
     for column, rates in found.failures.groupby("column", sort=False):
         for line in failure_lines(str(column), rates):
             _say(f"  {line}")
+    for column, held in found.held.groupby("column", sort=False):
+        for line in held_lines(str(column), held):
+            _say(f"  {line}.")
+    if len(found.held):
+        _say(HELD_NOTE)
     many = uncertain(found.bounds)
     if len(many):
         title = "Means of which more than 2 % of answers are missing, with their worst-case bounds"

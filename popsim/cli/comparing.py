@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STATISTIC = {"trimmed_sd": "trimmed SD", "sd": "SD", "joint_share": "share"}
 _ARM = {"pooled_reversed": "pooled", "contrast": "both"}
 _COMPARED = ("targets", "effects", "contrasts", "distances", "joint")
-_AUDITED = ("ratios", "parts", "warnings", "failures", "bounds", "channels", "subgroups")
+_AUDITED = ("ratios", "parts", "warnings", "failures", "bounds", "channels", "subgroups", "held")
 _PAIR = " and "
 _SHOWN = {"ordinal EMD": "EMD", "total variation": "TV", "Wasserstein-1": "Wasserstein-1", "KS": "KS"}
 

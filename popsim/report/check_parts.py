@@ -67,7 +67,24 @@ def failure_lines(material: Material) -> list[str]:
     rates = material.found("failures")
     if rates.empty:
         return []
-    return [f"{line}." for line in lay_out.failure_lines("Failed prompts", rates)]
+    lines, held = [*lay_out.failure_lines("Failed prompts", rates)], material.found("held")
+    return [f"{line}." for line in (*lines, *(lay_out.held_lines("Replies", held) if len(held) else ()))]
+
+
+def left_out_table(material: Material) -> list[Table]:
+    """Give the probability that each measured question left out, where answers were measured."""
+    readouts = material.table("readouts")
+    if readouts.empty:
+        return []
+    asked = readouts.groupby(["vignette", "question"], sort=False, observed=True)["left_out"]
+    shares = asked.agg(["mean", "max"]).reset_index()
+    shown = shares[["question"]].assign(
+        **{
+            "left out, mean": [f"{share:.1%}" for share in shares["mean"]],
+            "left out, most": [f"{share:.1%}" for share in shares["max"]],
+        }
+    )
+    return [tabulate(shown, "Probability on what the question does not allow, or below the floor")]
 
 
 def failure_tables(material: Material) -> tuple[list[Table], list[Folded]]:

@@ -25,6 +25,10 @@ BOUNDS_NOTE = (
     "bounds: all missing answers at one end of the scale, then at the other (Manski 1990); nothing is assumed of them. "
     "A conclusion that does not hold at both ends rests on what the failed answers would have been."
 )
+HELD_NOTE = (
+    "held to the form: what the model would have said outside it was moved into it (sampling.structured), so these "
+    "answers are no plain draw from the model, however few of them fail."
+)
 SUBGROUP_NOTE = (
     "gap: the mean of a subgroup less that of all others, with its 95 % interval. Flagged only where the intervals of "
     "the model and of people do not meet, so that noise in either is no finding."
@@ -150,6 +154,20 @@ def rates_table(rates: pd.DataFrame) -> pd.DataFrame:
     for head, name in (("p, at first", "first_p"), ("p, in the end", "p"), ("Holm p", "holm_p")):
         shown[head] = [_p(p).removeprefix("p ").removeprefix("= ") if p == p else "" for p in rates[name]]
     return shown.loc[:, [bool(shown[name].ne("").any()) for name in shown]]
+
+
+def held_lines(column: str, held: pd.DataFrame) -> Iterator[str]:
+    """Say how often a model would have left the form that its replies were held to.
+
+    Args:
+        column: Whose replies they were.
+        held: Its rows of `Findings.held`.
+    """
+    arms = "; ".join(
+        f"{row.arm}: {row.outside:.1%} on average, over half in {row.mostly_outside:.0%} of {row.replies:,} replies"
+        for row in _rows(held)
+    )
+    yield f"{column}, held to the form of the answers; left free, the model would have left it with probability {arms}"
 
 
 def bounds_table(bounds: pd.DataFrame) -> pd.DataFrame:

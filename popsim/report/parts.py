@@ -7,8 +7,15 @@ import pandas as pd
 
 from popsim.report import surface
 from popsim.report.blocks import Folded, Part, Quote, number, tabulate
-from popsim.report.check_parts import check_parts, failure_lines, failure_tables, human_lines, human_tables
-from popsim.report.findings import BOUNDS_NOTE
+from popsim.report.check_parts import (
+    check_parts,
+    failure_lines,
+    failure_tables,
+    human_lines,
+    human_tables,
+    left_out_table,
+)
+from popsim.report.findings import BOUNDS_NOTE, HELD_NOTE
 from popsim.report.material import LEGAL, Material, label
 from popsim.report.methods import facts, methods
 from popsim.report.summaries import means, status_counts
@@ -174,8 +181,10 @@ def _failures(material: Material) -> Part:
         text = "\n\n".join(f"— person {r.person}, wave {r.wave}, {r.status}:\n{_given(r)}" for r in bad.itertuples())
         folded = [Folded("The first replies that could not be read", text=text)] if len(bad) else []
     more, by_group = failure_tables(material)
-    lines, tables, folded = [*lines, *failure_lines(material)], [*tables, *more], [*by_group, *folded]
-    note = BOUNDS_NOTE if len(material.found("bounds")) else ""
+    lines, tables = [*lines, *failure_lines(material)], [*tables, *more, *left_out_table(material)]
+    folded = [*by_group, *folded]
+    notes = [BOUNDS_NOTE] * bool(len(material.found("bounds"))) + [HELD_NOTE] * bool(len(material.found("held")))
+    note = " ".join(notes)
     return Part("failures", "What could not be read", lines, tables=tables, folded=folded, note=note)
 
 

@@ -160,7 +160,7 @@ def _findings(run: Run, compared: Comparison | None) -> dict[str, pd.DataFrame]:
     if run.manifest["state"] != "complete" or run.scenario.readout.kind != "generate":
         return found
     audited = examine(run)
-    names = ("ratios", "parts", "warnings", "failures", "channels", "subgroups")
+    names = ("ratios", "parts", "warnings", "failures", "channels", "subgroups", "held")
     return found | {name: getattr(audited, name) for name in names} | {"bounds": uncertain(audited.bounds)}
 
 

@@ -1,8 +1,10 @@
 """What the page says of what answers are worth: the same as `popsim compare`, without an option."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from popsim.report.figures import figures
@@ -10,6 +12,8 @@ from popsim.report.page import page
 from popsim.study.auditing import examine
 from popsim.study.comparing import compare
 from popsim.study.pages import gather
+
+HELD = ["arm", "replies", "outside", "mostly_outside"]
 
 
 class Text(HTMLParser):
@@ -83,3 +87,19 @@ def test_nothing_that_failed_is_no_table(fall):
     assert "Failed prompts: none of 300 prompts." in said
     assert "Failed prompts by arm" not in said
     assert "worst-case" not in said
+
+
+def test_what_was_left_out_is_said_of_measured_answers_and_of_held_ones(fall):
+    material = gather(fall)
+    measured = pd.DataFrame({"vignette": "oil", "question": ["inflation_2"] * 2, "left_out": [0.1, 0.3]})
+    held = pd.DataFrame([("nano", "fall", 300, 0.42, 0.25)], columns=["column", *HELD])
+    with_both = replace(
+        material,
+        tables={**material.tables, "readouts": measured},
+        findings={**material.findings, "held": held},
+    )
+    said = Text(page(with_both)).flat
+    assert "inflation_2 20.0% 30.0%" in said
+    assert "with probability fall: 42.0% on average, over half in 25% of 300 replies" in said
+    assert "no plain draw from the model" in said
+    assert "no plain draw" not in Text(page(material)).flat
