@@ -5,6 +5,7 @@ import pandas as pd
 from popsim.report import findings as lay_out
 from popsim.report.blocks import Folded, Part, Table, tabulate
 from popsim.report.material import Material
+from popsim.report.methods import is_by_construction
 
 _SPREAD = (
     "Language models tend to answer too much alike. Each ratio sets the spread of these answers beside that of people: "
@@ -106,8 +107,10 @@ def human_lines(material: Material) -> list[str]:
     known = {"statistic", "human", "simulated"} <= set(material.comparison)
     said = [f"{line}." for line in lay_out.correlation_lines(material.comparison)] if known else []
     said += [f"{line}." for line in lay_out.contrast_lines(material.found("contrasts"))]
-    joint = [f"{line}." for line in lay_out.joint_lines(material.found("joint"))]
-    return [*said, *([f"{_JOINT} {' '.join(joint)}"] if joint else [])]
+    joint = material.found("joint")
+    fitted = tuple(joint["column"]) if len(joint) and is_by_construction(material.manifest) else ()
+    at_once = [f"{line}." for line in lay_out.joint_lines(joint, fitted)]
+    return [*said, *([f"{_JOINT} {' '.join(at_once)}"] if at_once else [])]
 
 
 def human_tables(material: Material) -> tuple[list[Table], list[Folded]]:

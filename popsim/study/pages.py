@@ -159,7 +159,10 @@ def _findings(run: Run, compared: Comparison | None) -> dict[str, pd.DataFrame]:
     found = {name: getattr(compared, name) for name in beside} if compared is not None else {}
     if run.manifest["state"] != "complete" or run.scenario.readout.kind != "generate":
         return found
-    audited = examine(run)
+    try:
+        audited = examine(run)
+    except PopsimError as problem:
+        return found | {"warnings": pd.DataFrame({"warning": [f"These answers could not be audited: {problem}"]})}
     names = ("ratios", "parts", "warnings", "failures", "channels", "subgroups", "held")
     return found | {name: getattr(audited, name) for name in names} | {"bounds": uncertain(audited.bounds)}
 

@@ -1,5 +1,6 @@
 """What the page says of what answers are worth: the same as `popsim compare`, without an option."""
 
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -9,6 +10,7 @@ import pytest
 
 from popsim.report.figures import figures
 from popsim.report.page import page
+from popsim.study import load_run
 from popsim.study.auditing import examine
 from popsim.study.comparing import compare
 from popsim.study.pages import gather
@@ -103,3 +105,13 @@ def test_what_was_left_out_is_said_of_measured_answers_and_of_held_ones(fall):
     assert "with probability fall: 42.0% on average, over half in 25% of 300 replies" in said
     assert "no plain draw from the model" in said
     assert "no plain draw" not in Text(page(material)).flat
+
+
+def test_a_run_that_cannot_be_audited_says_why_and_has_its_page(fall, tmp_path):
+    copy = shutil.copytree(fall.path, tmp_path / "run")
+    people = pd.read_parquet(copy / "people.parquet")
+    people.assign(weight=people["person"].ne(0).astype(float)).to_parquet(copy / "people.parquet")
+    said = Text(page(gather(load_run(copy)))).flat
+    assert "These answers could not be audited" in said
+    assert "person 0 has weight 0" in said
+    assert "Means by arm" in said
