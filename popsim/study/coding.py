@@ -87,6 +87,8 @@ def code_by_engine(
     seat = pd.Series(range(len(texts)), index=pd.MultiIndex.from_frame(texts))
     row = seat.loc[list(zip(answers["asked"], answers["quoted"], strict=True))].to_numpy()
     known = codes["known"].to_numpy(bool)[row]
+    if not known.any():
+        raise EngineError(f"{spec}: none of its {len(texts)} replies could be read as codes; look at {done.path}")
     answers = answers[known].reset_index(drop=True)
     coded = codes.drop(columns="known").iloc[row[known]].reset_index(drop=True)
     words = code_answers(answers["text"])[list(coded)]

@@ -139,6 +139,12 @@ def test_an_engine_that_reads_no_text_is_refused(written, call, tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+def test_a_coder_of_which_nothing_can_be_read_is_one_line(written, call, tmp_path):
+    status, out, err = call("code", written.path, "--engine", "engines_for_tests:Silent", "--out", tmp_path / "c")
+    assert (status, out) == (2, "")
+    assert "none of its 6 replies could be read as codes; look at" in err.splitlines()[-1]
+
+
 NAN = float("nan")
 # Krippendorff, K. (2011), Computing Krippendorff's Alpha-Reliability, sections B and C: two observers and ten articles;
 # four observers, twelve units and missing codes.
