@@ -119,3 +119,22 @@ class Words(MadeUp):
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
         yield from ((position, Reply(self.text(prompt))) for position, prompt in enumerate(prompts))
+
+
+class Uneven(Seeded):
+    """Cannot answer four in ten prompts of the rise arm at first, and one in ten in the end; says the same number."""
+
+    fingerprint = "uneven/1"
+
+    def text(self, prompt):
+        said = prompt.messages[0][1]
+        if "climbs" in said and prompt.seed % 10 < 5:
+            return "I cannot say."
+        inflation = 1.2 + prompt.seed % 7 / 100
+        return in_parts(
+            GOOD
+            | {
+                "Inflation_rate_Scenario_2": f"{inflation:.2f}%",
+                "Main_considerations_Scenario_2": "Lower costs of firms mean lower prices and more spending.",
+            }
+        )

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import typer
 
+from popsim.cli.coding import code
 from popsim.cli.comparing import compare
+from popsim.cli.correcting import correct
 from popsim.cli.inputs import check, copy, list_shipped, people
 from popsim.cli.models import cache, engines, tune
 from popsim.cli.printing import err
@@ -21,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, sweep, show, check, people, compare, report, export, probe, tune, engines, cache):
+for command in (run, sweep, show, check, people, compare, correct, code, report, export, probe, tune, engines, cache):
     app.command()(command)
 app.command("list")(list_shipped)
 app.command()(copy)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _STATISTIC = {"trimmed_sd": "trimmed SD", "sd": "SD", "joint_share": "share"}
 _ARM = {"pooled_reversed": "pooled", "contrast": "both"}
 _COMPARED = ("targets", "effects", "contrasts", "distances", "joint")
-_AUDITED = ("ratios", "parts", "warnings", "failures", "bounds", "channels", "subgroups")
+_AUDITED = ("ratios", "parts", "warnings", "failures", "bounds", "channels", "subgroups", "held")
 _PLANNED = {"contrasts": "planned_contrasts", "models": "planned_models"}
 _PAIR = " and "
 _SHOWN = {"ordinal EMD": "EMD", "total variation": "TV", "Wasserstein-1": "Wasserstein-1", "KS": "KS"}
@@ -119,19 +119,17 @@ def _own_tables(rates: Any, plans: "Planned") -> dict[str, Any]:
 
 
 def _print(found: "Comparison") -> None:
+    from popsim.report.findings import contrast_lines, effects_table
+
     for (group, vignette), here in found.targets.groupby(["group", "vignette"], sort=False):
         sizes = f"{here['n'].min():,} to {here['n'].max():,}" if here["n"].nunique() > 1 else f"{here['n'].min():,}"
         shown = _one_column(here) if here["column"].nunique() == 1 else _columns(here)
         heading = _headed(here["column"].iloc[0], found) if here["column"].nunique() == 1 else "all columns"
         print_table(shown, f"{vignette}, {group}: {heading}, n = {sizes}")
     if len(found.effects):
-        print_table(_effects(found), "Effects of one arm against another")
-        for _, row in found.contrasts.iterrows():
-            what = f"{row['column']}, {row['group']}, {row['contrast']}"
-            line = f"  {what}: {row['same_sign']} of {row['cells']} signs agree"
-            if row["cells"] > 2:
-                line += f"; simulated on human: slope {row['slope']:.2f}, correlation {row['correlation']:.2f}"
-            out.print(textwrap.fill(line, WIDTH, subsequent_indent="    "))
+        print_table(effects_table(found.effects), "Effects of one arm against another")
+        for line in contrast_lines(found.contrasts):
+            out.print(textwrap.fill(f"  {line}", WIDTH, subsequent_indent="    "))
     for group, here in found.distances.groupby("group", sort=False):
         print_table(_distances(here), f"{group!s}: distance to the human distribution, and that of reference lines")
     out.print()
@@ -226,20 +224,6 @@ def _interval(row: Any) -> str:
     return f"{low} to {high}"
 
 
-def _effects(found: "Comparison") -> Any:
-    effects = found.effects
-    shown = effects[["column", "group", "vignette", "outcome", "contrast"]].copy()
-    shown["human"] = [f"{value:7.3f}" for value in effects["human"]]
-    shown["s.e."] = [f"{value:.3f}" for value in effects["human_se"]]
-    shown["simulated"] = [f"{value:7.3f}" for value in effects["simulated"]]
-    ends = zip(effects["low"], effects["high"], strict=True)
-    shown["95% interval"] = ["none" if low != low else f"{low:.3f} to {high:.3f}" for low, high in ends]
-    shown["z"] = [_z(z) for z in effects["z"]]
-    shown["sign"] = ["same" if same else "OTHER" for same in effects["same_sign"]]
-    shown["plan"] = [_mark(row) for row in effects.itertuples()]
-    return _without_constant(shown, "column", "group")
-
-
 def _without_constant(frame: Any, *names: str) -> Any:
     """Leave out columns that say the same in every row."""
     return frame.drop(columns=[name for name in names if frame[name].nunique() == 1])
@@ -268,11 +252,10 @@ def _distances(distances: Any) -> Any:
 
 def _closing(found: "Comparison") -> Iterator[str]:
     """Say what the tables hold together, and what they do not say."""
-    for row in found.joint.itertuples():
-        chi2 = f"chi2 = {row.chi2:.1f} on {row.freedom} degrees of freedom, p = {row.p:.3f}"
-        fitted = "; fitted to them, so human errors count for it and p is high" if row.column in found.fitted else ""
-        out_of = f"{row.column}, {row.file}, all {row.figures} figures at once"
-        yield f"{out_of}: {chi2}; largest |z| {row.largest_z:.1f}; human errors included{fitted}"
+    from popsim.report.findings import correlation_lines, joint_lines
+
+    yield from correlation_lines(found.targets)
+    yield from joint_lines(found.joint, found.fitted)
     if found.left_out:
         lacks = "; ".join(f"{count} ({what})" for what, count in found.left_out.items())
         yield f"Left out, {sum(found.left_out.values())} targets that do not apply to these runs: {lacks}"

@@ -163,7 +163,7 @@ class Cache(Journal):
     def _drop(self, keys: Sequence[bytes]) -> int:
         """Delete replies and give their space back; readers see the old state until they ask again."""
         with self._writing():
-            for table in ("replies", "uses"):
+            for table in ("replies", "held", "uses"):
                 self._database.executemany(f"DELETE FROM {table} WHERE key = ?", ((key,) for key in keys))
         with self._one_line():
             self._database.execute("VACUUM")

@@ -25,8 +25,12 @@ CREATE TABLE IF NOT EXISTS replies (
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS held (key BLOB PRIMARY KEY, outside REAL NOT NULL) WITHOUT ROWID;
 """
 _INSERT = "INSERT INTO replies VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
+_INSERT_HELD = "INSERT INTO held VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
+_SELECT = "SELECT replies.*, NULL FROM replies"
+_SELECT_HELD = "SELECT replies.*, outside FROM replies LEFT JOIN held USING (key)"
 _ADVICE = {
     sqlite3.SQLITE_FULL: "what was stored is kept: free some space and run the same command again",
     sqlite3.SQLITE_CORRUPT: "the file is damaged; put a copy in its place, or move it away to ask everything again",
@@ -117,6 +121,9 @@ class Journal:
         Raises:
             EngineError: The disk is full, or the file cannot be written.
         """
+        if reply.outside is not None:
+            self.put_many({key: reply})
+            return
         with self._one_line():
             self._database.execute(_INSERT, _row(key, reply))
 
@@ -140,8 +147,9 @@ class Journal:
             for start in range(0, len(keys), _BULK):
                 chunk = keys[start : start + _BULK]
                 marks = ",".join("?" * len(chunk))
-                for key, text, *rest in self._database.execute(f"SELECT * FROM replies WHERE key IN ({marks})", chunk):
-                    found[key] = Reply(_from_sql(text), *rest)
+                rows = self._database.execute(f"{self._select} WHERE replies.key IN ({marks})", chunk)
+                for key, text, finish, read, written, outside in rows:
+                    found[key] = Reply(_from_sql(text), finish, read, written, outside=outside)
         return found
 
     def close(self) -> None:
@@ -162,6 +170,8 @@ class Journal:
 
     def _insert(self, replies: Mapping[bytes, Reply]) -> None:
         self._database.executemany(_INSERT, (_row(key, reply) for key, reply in replies.items()))
+        held = [(key, reply.outside) for key, reply in replies.items() if reply.outside is not None]
+        self._database.executemany(_INSERT_HELD, held)
 
     def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._one_line():
@@ -175,6 +185,7 @@ class Journal:
         names = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         self._database.execute("COMMIT")
         self._check(application, version, names)
+        self._select = _SELECT_HELD if "held" in names or not self._readonly else _SELECT
         if self._readonly:
             return
         if wal_works(self.path.parent):

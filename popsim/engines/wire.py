@@ -148,6 +148,8 @@ class Reply:
         prompt_tokens: Tokens read, 0 where the engine does not count.
         completion_tokens: Tokens written, 0 where the engine does not count.
         error: What failed, empty unless ``finish`` is ``error``.
+        outside: Of a reply that was held to a shape, where the engine can tell: how probable it was that the model,
+            left free, would have left the shape somewhere along this reply. No part of what makes two replies equal.
     """
 
     text: str
@@ -155,6 +157,7 @@ class Reply:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     error: str = ""
+    outside: float | None = field(default=None, compare=False, repr=False)
 
 
 NOTICE = (

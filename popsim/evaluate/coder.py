@@ -50,6 +50,7 @@ def channel_table(
     group: str,
     weights: "pd.Series[Any] | None" = None,
     people: int | None = None,
+    coded: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Set the shares of open answers that name each channel beside the human ones.
 
@@ -59,21 +60,23 @@ def channel_table(
         group: Who answered.
         weights: (n,) weights; equal unless given.
         people: How many people gave them, where some answered several times.
+        coded: Their codes, where they were not given by the list of words.
 
     Returns:
         A row per code: ``code, title, simulated, low, high`` (95 %, Wilson, on the effective number of answers),
         ``human``, ``human_by`` (``words`` for the same word list, ``hand`` for hand codes) and ``n``. A human share
         is missing where none is known for this vignette and group.
     """
-    coded = code_answers(texts)
+    by = "words" if coded is None else "hand"
+    coded = code_answers(texts) if coded is None else coded
     weight = np.ones(len(coded)) if weights is None else weights.to_numpy(np.float64)
     alone = 1.0 if people is None else people / max(len(coded), 1)
     effective = alone * effective_size(weight)
     rows = []
     for code, about in _codes().items():
         share = float(np.average(coded[code], weights=weight)) if len(coded) else np.nan
-        human, by = _human(about, vignette, group)
-        rows.append((code, about["title"], share, *_wilson(share, effective), human, by, len(coded)))
+        human, human_by = _human(about, vignette, group, by)
+        rows.append((code, about["title"], share, *_wilson(share, effective), human, human_by, len(coded)))
     return pd.DataFrame(rows, columns=["code", "title", "simulated", "low", "high", "human", "human_by", "n"])
 
 
@@ -107,6 +110,56 @@ def agreement(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
         x, y = first[code].to_numpy(bool), second[code].to_numpy(bool)
         rows.append((code, float(x.mean()), float(y.mean()), float((x == y).mean()), cohen_kappa(x, y)))
     return pd.DataFrame(rows, columns=["code", "first", "second", "agree", "kappa"])
+
+
+def krippendorff_alpha(ratings: "np.typing.NDArray[np.float64]") -> float:
+    """Agreement of any number of coders beyond chance (Krippendorff 2011), for codes without an order.
+
+    Args:
+        ratings: (coders, units) the code that each coder gave each unit, NaN where none.
+
+    Returns:
+        1 for perfect agreement, 0 for what chance gives; missing where all codes are the same.
+
+    Example:
+        >>> krippendorff_alpha(np.array([[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]))
+        1.0
+    """
+    codes = np.unique(ratings[~np.isnan(ratings)])
+    counts = np.stack([(ratings == code).sum(axis=0) for code in codes], axis=1).astype(np.float64)
+    counts = counts[counts.sum(axis=1) > 1]
+    coders = counts.sum(axis=1, keepdims=True)
+    agreed = float((counts * (counts - 1) / (coders - 1)).sum())
+    total, by_code = float(counts.sum()), counts.sum(axis=0)
+    chance = float((by_code * (by_code - 1)).sum()) / (total - 1) if total > 1 else float("nan")
+    return 1 - (total - agreed) / (total - chance) if total > chance else float("nan")
+
+
+def overall_agreement(coders: Iterable[pd.DataFrame]) -> float:
+    """Krippendorff's alpha over all answers and codes at once, each answer and code being a unit: named or not.
+
+    Args:
+        coders: Tables as for `agreement`, one for each coder, of the same answers in the same order; codes that are not
+            in all of them are left out.
+
+    Raises:
+        TargetError: They have no code in common.
+    """
+    tables = list(coders)
+    codes = [code for code in tables[0] if all(code in table for table in tables)]
+    if not codes:
+        raise TargetError("agreement: the coders have no code in common")
+    return krippendorff_alpha(np.stack([table[codes].to_numpy(np.float64).ravel() for table in tables]))
+
+
+def meanings() -> dict[str, tuple[str, str]]:
+    """Give the title of every code and what it stands for.
+
+    Example:
+        >>> meanings()["costs"][0]
+        "firms' costs"
+    """
+    return {code: (str(about["title"]), str(about["meaning"])) for code, about in _codes().items()}
 
 
 def cohen_kappa(first: "np.typing.NDArray[np.bool_]", second: "np.typing.NDArray[np.bool_]") -> float:
@@ -143,9 +196,9 @@ def _pattern(word: str, *, anywhere: bool) -> str:
     return rf"\b{re.escape(word[1:])}\b" if word.startswith("=") else rf"\b{re.escape(word)}"
 
 
-def _human(about: Mapping[str, Any], vignette: str, group: str) -> tuple[float, str]:
-    """Find the human share of a code, the one of the same word list before that of hand codes."""
-    for one in about["human"]:
+def _human(about: Mapping[str, Any], vignette: str, group: str, by: str) -> tuple[float, str]:
+    """Find the human share of a code, one that was counted in the same way first."""
+    for one in sorted(about["human"], key=lambda one: one["by"] != by):
         if group in one and ("vignettes" not in one or vignette in one["vignettes"]):
             return float(one[group]), str(one["by"])
     return float("nan"), ""

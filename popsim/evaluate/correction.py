@@ -92,6 +92,12 @@ class Corrected(NamedTuple):
     """Human answers that were used."""
     worth: float
     """Human answers that would have been needed without the simulated ones for the same error."""
+    human_low: float
+    human_high: float
+    simulated: float
+    """The figure of the simulated population alone."""
+    simulated_low: float
+    simulated_high: float
 
 
 def correct_mean(given: Labelled) -> Corrected:
@@ -165,16 +171,21 @@ def correct_quantile(given: Labelled, share: float = 0.5) -> Corrected:
     freedom = effective_size(w) - 1
     people = _shares_below(given.human[keep], w, grid), _shares_below(given.twin[keep], w, grid)
     found = _combined(*people, _shares_below(given.population, v, grid), freedom)
-    at = int(np.argmin([abs(one.value - share) for one in found]))
-    inside = [point for point, one in zip(grid, found, strict=True) if one.low <= share <= one.high]
-    reach = float(stats.t.ppf((1 + _LEVEL) / 2, freedom))
-    alone = [g for g, one in zip(grid, found, strict=True) if abs(one.human - share) <= reach * one.human_se]
-    low, high = (inside[0], inside[-1]) if inside else (grid[at], grid[at])
-    width, human_width = float(high - low), float(alone[-1] - alone[0]) if alone else np.nan
-    worth = found[at].people * (human_width / width) ** 2 if width > 0 else np.nan
-    human = grid[np.argmin([abs(one.human - share) for one in found])]
-    figures = float(grid[at]), width / 4, float(low), float(high), float(human), human_width / 4
-    return Corrected(*figures, found[at].lam, found[at].people, float(worth))
+    value, low, high = _inverted(grid, share, [(one.value, one.low, one.high) for one in found])
+    human, a, b = _inverted(grid, share, [(one.human, one.human_low, one.human_high) for one in found])
+    simulated, c, d = _inverted(grid, share, [(o.simulated, o.simulated_low, o.simulated_high) for o in found])
+    at = found[int(np.argmin([abs(one.value - share) for one in found]))]
+    width, human_width = high - low, b - a
+    worth = at.people * (human_width / width) ** 2 if width > 0 else np.nan
+    figures = value, width / 4, low, high, human, human_width / 4, at.lam, at.people, worth
+    return Corrected(*figures, a, b, simulated, c, d)
+
+
+def _inverted(grid: Values, share: float, found: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """Find the point of a grid below which a share lies, and the first and the last one where it might."""
+    at = int(np.argmin([abs(value - share) for value, _, _ in found]))
+    inside = [float(point) for point, (_, low, high) in zip(grid, found, strict=True) if low <= share <= high]
+    return float(grid[at]), *((inside[0], inside[-1]) if inside else (float(grid[at]), float(grid[at])))
 
 
 def calibrated(human: Values, twin: Values, population: Values, folds: int = 5, seed: int = 0) -> tuple[Values, Values]:
@@ -278,8 +289,16 @@ def _combined(human: Fit, twin: Fit, population: Fit, freedom: float) -> list[Co
     value = human.value - lam * (twin.value - population.value)
     se = np.sqrt((human.moves - lam * twin.moves).var(axis=0, ddof=1) / n + lam**2 * noise)
     alone = np.sqrt(human.moves.var(axis=0, ddof=1) / n)
-    reach = stats.t.ppf((1 + _LEVEL) / 2, freedom) * se
+    times = stats.t.ppf((1 + _LEVEL) / 2, freedom)
     worth = n * np.divide(alone, se, out=np.full_like(se, np.nan), where=se > 0) ** 2
-    columns = (value, se, value - reach, value + reach, human.value, alone, lam, np.full(len(se), n), worth)
-    rows: list[list[float]] = np.column_stack(columns).tolist()
-    return [Corrected(v, s, a, b, h, hs, t, int(people), much) for v, s, a, b, h, hs, t, people, much in rows]
+    far = stats.norm.ppf((1 + _LEVEL) / 2) * np.sqrt(noise)
+    columns = {
+        "value": value, "se": se, "low": value - times * se, "high": value + times * se,
+        "human": human.value, "human_se": alone, "lam": lam, "worth": worth,
+        "human_low": human.value - times * alone, "human_high": human.value + times * alone,
+        "simulated": population.value,
+        "simulated_low": population.value - far, "simulated_high": population.value + far,
+    }  # fmt: skip
+    return [
+        Corrected(people=n, **{name: float(figures[k]) for name, figures in columns.items()}) for k in range(len(se))
+    ]

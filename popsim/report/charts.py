@@ -14,6 +14,8 @@ from popsim.report.style import DASHES, FAINT, INK, MUTED, PALETTE, SHAPES, fini
 _LINES = "split(datum.label, '\\n')"
 _ROW = 78
 _LABEL, _BASE, _TALLEST = 0.11, 0.70, 0.46
+_RATIOS = (0.05, 20.0)
+"""Ratios of spread are drawn as if they were no further from 1."""
 _MARKS = {"simulated": 0.79, "human": 0.91}
 """Inside a row of `ridges`, from its top: the label, the bars' base, their height, and the means below them."""
 
@@ -226,3 +228,70 @@ def gaps(frame: pd.DataFrame, words: str, width: int) -> alt.LayerChart:
     stems = alt.Chart(frame.assign(zero=0.0)).mark_rule(strokeWidth=1.5, color=INK).encode(x=x, x2="zero:Q", y=y)
     layers = [band.encode(x="x:Q", x2="x2:Q"), middle, stems, points]
     return finish(alt.layer(*layers), width, 30 * len(rows) + 50, words)
+
+
+def ratios(frame: pd.DataFrame, band: tuple[float, float], words: str, width: int) -> alt.LayerChart:
+    """Draw ratios with their intervals against 1, as far apart when halved as when doubled.
+
+    Args:
+        frame: ``row, ratio, low, high, flag``; a flag other than the empty one has a shape and a colour of its own.
+        band: Ratios between these are as they should be.
+        words: What is to be seen.
+        width: In pixels.
+    """
+    ends = {name: frame[name].clip(*_RATIOS).fillna(frame["ratio"].clip(*_RATIOS)) for name in ("ratio", "low", "high")}
+    shown = frame.assign(kind=frame["flag"].replace("", "not flagged"), **ends)
+    rows, kinds = list(dict.fromkeys(shown["row"])), list(dict.fromkeys(shown["kind"]))
+    low, high = min(shown["low"].min(), 0.5), max(shown["high"].max(), 2.0)
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    ticks = [tick for tick in (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16) if low <= tick <= high]
+    axis = alt.Axis(values=ticks, format="~g")
+    title = _folded("spread of the model on that of people", width)
+    x = alt.X("low:Q", title=title, scale=scale, axis=axis)
+    y = alt.Y("row:N", sort=rows, title=None, axis=_names(rows, width))
+    colour = _colour("kind", kinds, width)
+    shape = alt.Shape("kind:N", scale=_cycled(SHAPES, kinds), sort=kinds, legend=_legend(kinds, width))
+    inside = alt.Chart(pd.DataFrame({"x": [band[0]], "x2": [band[1]]})).mark_rect(color=PALETTE[0], opacity=0.15)
+    middle = alt.Chart(pd.DataFrame({"x": [1.0]})).mark_rule(color=MUTED).encode(x=alt.X("x:Q", scale=scale))
+    base = alt.Chart(shown).encode(y=y)
+    intervals = base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", color=colour)
+    points = base.mark_point(size=55, filled=True, opacity=1)
+    layers = [
+        inside.encode(x=alt.X("x:Q", scale=scale, title=title, axis=axis), x2="x2:Q"),
+        middle,
+        intervals,
+        points.encode(x=alt.X("ratio:Q", scale=scale, title=title, axis=axis), color=colour, shape=shape),
+    ]
+    return finish(alt.layer(*layers), width, 30 * len(rows) + 70, words)
+
+
+def agreement(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int) -> alt.LayerChart:
+    """Draw simulated figures over human ones with both intervals, and the line on which they would be equal.
+
+    Args:
+        frame: ``group, human, human_low, human_high, simulated, low, high``.
+        titles: Of the horizontal and of the vertical axis.
+        words: What is to be seen.
+        width: In pixels.
+    """
+    groups = list(dict.fromkeys(frame["group"]))
+    low = float(np.nanmin(frame[["human_low", "low", "human", "simulated"]].to_numpy()))
+    high = float(np.nanmax(frame[["human_high", "high", "human", "simulated"]].to_numpy()))
+    scale = alt.Scale(domain=[low, high], nice=True, zero=False)
+    x = alt.X("human:Q", title=_folded(titles[0], width), scale=scale, axis=alt.Axis(tickCount=6))
+    y = alt.Y("simulated:Q", title=titles[1], scale=scale, axis=alt.Axis(tickCount=6))
+    colour = _colour("group", groups, width)
+    shape = alt.Shape("group:N", scale=_cycled(SHAPES, groups), sort=groups, legend=_legend(groups, width))
+    equal = alt.Chart(pd.DataFrame({"human": [low, high], "simulated": [low, high]})).mark_line(
+        color=MUTED, strokeWidth=1, strokeDash=[4, 3]
+    )
+    base = alt.Chart(frame)
+    layers: list[alt.Chart] = [
+        equal.encode(x=x, y=y),
+        base.mark_rule(strokeWidth=1.5).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour),
+        base.mark_rule(strokeWidth=1.5).encode(
+            x=alt.X("human_low:Q", scale=scale), x2="human_high:Q", y=y, color=colour
+        ),
+        base.mark_point(size=55, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape),
+    ]
+    return finish(alt.layer(*layers), width, round(0.85 * width), words)

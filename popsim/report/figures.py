@@ -1,7 +1,5 @@
 """Every picture of a run or a sweep, by name; the page, ``--figures`` and ``run.plot`` show the same ones."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +8,8 @@ import pandas as pd
 
 from popsim.errors import RunError
 from popsim.report import charts, surface
+from popsim.report.blocks import Figure, Named
+from popsim.report.check_figures import check_figures
 from popsim.report.material import LEGAL, NUMERIC, Material, label
 from popsim.report.style import DOUBLE, SINGLE, save
 from popsim.report.summaries import (
@@ -28,28 +28,6 @@ from popsim.slots import did_you_mean
 _INTERVAL_OF_HUMANS = 1.96
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One picture: drawn when it is asked for, at the width that is asked for.
-
-    Attributes:
-        section: Which part of the page it belongs to.
-        title: What it shows, in a few words.
-        note: How to read it.
-        data: The figures behind it.
-        chart: Draws it at a width in pixels.
-    """
-
-    section: str
-    title: str
-    note: str
-    data: pd.DataFrame
-    chart: Callable[[int], Any]
-
-
-Named = Iterator[tuple[str, Figure]]
-
-
 class _Words(NamedTuple):
     """What is written around the rows of a distribution."""
 
@@ -61,7 +39,7 @@ class _Words(NamedTuple):
 
 def figures(material: Material) -> dict[str, Figure]:
     """Name every picture that this material has the data for."""
-    one_run = (_answers, _changes, _compared, _failures, _waves, _spread, _revisions)
+    one_run = (_answers, _changes, _compared, check_figures, _failures, _waves, _spread, _revisions)
     parts = (_surfaces, _failures) if material.paths else one_run
     return {name: figure for part in parts for name, figure in part(material)}
 

@@ -44,6 +44,7 @@ class Material:
         tables: The tables of the folder by name.
         changes: Shock minus baseline by person: ``vignette, outcome, arm, wave, value, weight``.
         comparison: Simulated beside human figures; any columns.
+        findings: What `popsim compare` found beside that, and its audit: tables by name, none where it does not apply.
         learning: Weights on messages that were shown at random, by confidence.
         planned: What a plan asked for, computed: ``contrasts`` and ``models``; any columns.
         notes: What the plan left out, and what could not be computed, one sentence each.
@@ -58,6 +59,7 @@ class Material:
     tables: Mapping[str, pd.DataFrame]
     changes: pd.DataFrame = field(default_factory=pd.DataFrame)
     comparison: pd.DataFrame = field(default_factory=pd.DataFrame)
+    findings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     learning: pd.DataFrame = field(default_factory=pd.DataFrame)
     planned: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -69,6 +71,10 @@ class Material:
     def table(self, name: str) -> pd.DataFrame:
         """Give a table, empty where the folder has none."""
         return self.tables.get(name, pd.DataFrame())
+
+    def found(self, name: str) -> pd.DataFrame:
+        """Give a table of what was found, empty where there is none."""
+        return self.findings.get(name, pd.DataFrame())
 
     @property
     def questions(self) -> dict[str, Any]:

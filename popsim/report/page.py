@@ -8,10 +8,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from popsim.report.figures import Figure, figures
+from popsim.report.blocks import Figure, number, tabulate
+from popsim.report.figures import figures
 from popsim.report.material import Material
 from popsim.report.methods import engines_of, is_by_construction, sentence
-from popsim.report.parts import number, parts, tabulate
+from popsim.report.parts import parts
 from popsim.report.style import SINGLE, draw
 
 _HERE = Path(__file__).parent

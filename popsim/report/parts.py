@@ -1,12 +1,21 @@
 """The parts of the page: what stands in each, as plain text and tables; nothing here is HTML."""
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container
 from typing import Any
 
 import pandas as pd
 
 from popsim.report import surface
+from popsim.report.blocks import Folded, Part, Quote, number, tabulate
+from popsim.report.check_parts import (
+    check_parts,
+    failure_lines,
+    failure_tables,
+    human_lines,
+    human_tables,
+    left_out_table,
+)
+from popsim.report.findings import BOUNDS_NOTE, HELD_NOTE
 from popsim.report.material import LEGAL, Material, label
 from popsim.report.methods import facts, methods
 from popsim.report.plans import contents, of_manifest
@@ -14,7 +23,6 @@ from popsim.report.summaries import means, status_counts
 from popsim.survey.questions import option_labels
 
 _QUOTES = 3
-_INTERVAL = "95 % interval"
 _VERDICTS = ((2.0, "near", "● within 2"), (3.0, "apart", "▲ 2 to 3"), (float("inf"), "far", "■ more than 3"))
 _HOW_TO_READ = "Bars show how the answers are distributed, the dot below the mean with its interval."
 _INTERVALS = (
@@ -37,117 +45,13 @@ _LEARNED = (
     "to whom it was not shown as controls. rule: the beliefs that move by Bayes' rule; answers: what respondents said; "
     "wrong direction: share of those shown it who moved away. Intervals are Monte-Carlo, given model and prompt."
 )
-_HEADS = {
-    "human_se": "human SE", "simulated_se": "simulated SE", "z": "gap in SEs", "sd": "SD",
-    "sampling_error": "sampling error of the source",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table, with the class that colours it."""
-
-    cells: Sequence[str]
-    mark: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table, every cell already text; a class for each column, ``number`` where it goes to the right."""
-
-    heads: Sequence[str]
-    classes: Sequence[str]
-    rows: Sequence[Row]
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Folded:
-    """Something long that is opened by a click."""
-
-    title: str
-    note: str = ""
-    text: str = ""
-    table: Table | None = None
-
-
-@dataclass(frozen=True)
-class Quote:
-    """Words that a respondent gave."""
-
-    text: str
-    who: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of the page; its pictures are those whose section is its id."""
-
-    id: str
-    title: str
-    lines: Sequence[str] = ()
-    facts: Sequence[tuple[str, str]] = ()
-    tables: Sequence[Table] = ()
-    quotes: Sequence[Quote] = ()
-    folded: Sequence[Folded] = field(default_factory=tuple)
-
-
-def number(value: Any) -> str:
-    """Write a value for a reader: three decimals at most, thousands apart, a real minus sign.
-
-    Example:
-        >>> [number(x) for x in (1234.5, -0.25, 12, "a", None)]
-        ['1,234.5', '−0.25', '12', 'a', '']
-    """
-    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
-        return ""
-    if isinstance(value, bool) or not hasattr(value, "__round__"):
-        return str(value)
-    said = f"{float(value):,.3f}".rstrip("0").rstrip(".")
-    return "0" if said == "-0" else said.replace("-", "−")
-
-
-def tabulate(frame: pd.DataFrame, caption: str = "", marks: Sequence[str] = ()) -> Table:
-    """Turn a frame into a table; ``low`` and ``high`` become one column."""
-    shown = frame
-    if {"low", "high"} <= set(frame.columns):
-        shown = (
-            frame.assign(low=_interval(frame["low"], frame["high"]))
-            .drop(columns="high")
-            .rename(columns={"low": _INTERVAL})
-        )
-    numeric = [bool(pd.api.types.is_numeric_dtype(shown[name])) for name in shown]
-    classes = ["number" if is_number else "" for is_number in numeric]
-    classes = ["number interval" if name == _INTERVAL else one for name, one in zip(shown, classes, strict=True)]
-    heads = [_HEADS.get(str(name), str(name).replace("_", " ")) for name in shown]
-    columns = [
-        _aligned(shown[name]) if is_number else shown[name].map(number)
-        for name, is_number in zip(shown, numeric, strict=True)
-    ]
-    rows = [Row(list(cells), marks[k] if marks else "") for k, cells in enumerate(zip(*columns, strict=True))]
-    return Table(heads, classes, rows, caption)
-
-
-def _aligned(column: pd.Series) -> list[str]:
-    """Write a column of numbers with as many decimals as the one that needs most, three at the most."""
-    said = [number(value) for value in column]
-    places = max((len(one.partition(".")[2]) for one in said), default=0)
-    return [
-        f"{float(value):,.{places}f}".replace("-", "−") if one else "" for value, one in zip(column, said, strict=True)
-    ]
-
-
-def _interval(low: pd.Series, high: pd.Series) -> list[str]:
-    """Put the two ends of each interval into one cell."""
-    both = _aligned(pd.concat([low, high], ignore_index=True))
-    return [f"{a} to {b}" if a else "" for a, b in zip(both[: len(low)], both[len(low) :], strict=True)]
 
 
 def parts(material: Material, pictured: Container[str]) -> list[Part]:
     """Give the parts that have something to show, in the order of the page."""
     made = [
         _asked(material),
-        *([_sweep(material)] if material.paths else [_answers(material), _human(material)]),
+        *([_sweep(material)] if material.paths else [_answers(material), _human(material), *check_parts(material)]),
         _planned(material),
         _failures(material),
         Part("waves", "Waves"),
@@ -156,7 +60,7 @@ def parts(material: Material, pictured: Container[str]) -> list[Part]:
         _cost(material),
         _methods(material),
     ]
-    return [p for p in made if p.id in pictured or p.facts or p.tables or p.quotes or p.folded]
+    return [p for p in made if p.id in pictured or p.facts or p.tables or p.quotes or p.folded or p.warnings]
 
 
 def _asked(material: Material) -> Part:
@@ -239,7 +143,9 @@ def _human(material: Material) -> Part:
         marks = [mark for mark, _ in verdicts]
         shown = shown.assign(**{"apart by": [said for _, said in verdicts]})
         lines.append(_GAPS)
-    return Part("human", title, lines, tables=[tabulate(shown, "Simulated beside published human figures", marks)])
+    tables, folded = human_tables(material)
+    tables = [tabulate(shown, "Simulated beside published human figures", marks), *tables]
+    return Part("human", title, [*lines, *human_lines(material)], tables=tables, folded=folded)
 
 
 def _planned(material: Material) -> Part:
@@ -286,7 +192,12 @@ def _failures(material: Material) -> Part:
         bad = replies[~replies["status"].isin(LEGAL)].head(_QUOTES)
         text = "\n\n".join(f"— person {r.person}, wave {r.wave}, {r.status}:\n{_given(r)}" for r in bad.itertuples())
         folded = [Folded("The first replies that could not be read", text=text)] if len(bad) else []
-    return Part("failures", "What could not be read", lines, tables=tables, folded=folded)
+    more, by_group = failure_tables(material)
+    lines, tables = [*lines, *failure_lines(material)], [*tables, *more, *left_out_table(material)]
+    folded = [*by_group, *folded]
+    notes = [BOUNDS_NOTE] * bool(len(material.found("bounds"))) + [HELD_NOTE] * bool(len(material.found("held")))
+    note = " ".join(notes)
+    return Part("failures", "What could not be read", lines, tables=tables, folded=folded, note=note)
 
 
 def _given(reply: Any) -> str:

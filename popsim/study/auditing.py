@@ -13,7 +13,7 @@ from popsim.evaluate.audit import audit, places
 from popsim.evaluate.causes import Settings, channel_warnings, spread_warnings
 from popsim.evaluate.coder import LANGUAGES, channel_table
 from popsim.evaluate.comparison import CONTROL
-from popsim.evaluate.failures import failure_rates, mean_bounds
+from popsim.evaluate.failures import MANY, failure_rates, mean_bounds
 from popsim.evaluate.regressions import design, regress
 from popsim.evaluate.rows import human_answers
 from popsim.evaluate.subgroups import subgroups
@@ -25,6 +25,8 @@ from popsim.survey import Change, Vignette
 
 _MOST_GROUPS = 8
 _KEYS = ["person", "draw"]
+_HALF = 0.5
+_OF_A_PROMPT = ("person", "arm", "group", "first_failed", "failed", "outside")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Findings:
     """What open answers draw on, beside human shares."""
     subgroups: pd.DataFrame
     """Spread and gaps of subgroups, where a file has rows with attributes (`popsim.evaluate.subgroups`)."""
+    held: pd.DataFrame
+    """Replies that were held to a form, by arm, and how probable it was that the model would have left it."""
 
 
 def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Findings:
@@ -70,7 +74,7 @@ def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Fi
     whole = [one for run in runs for one in runs_of(run)]
     names = [str(name) for name in targets] or list(dict.fromkeys(n for one in whole for n in one.scenario.targets))
     files = [load_targets(name) for name in names]
-    audits, warned, failed, bounded, channels, groups = [], [], [], [], [], []
+    audits, warned, failed, bounded, channels, groups, held = [], [], [], [], [], [], []
     for label, lot in columns_of(whole).items():
         asked = pd.concat([_asked(run, wave, source) for source, run in enumerate(lot)], ignore_index=True)
         sample = sample_of(label, lot, wave)
@@ -79,6 +83,7 @@ def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Fi
         audits.append(found)
         warned += [(label, warning) for warning in spread_warnings(found, _settings(lot[0], asked))]
         failed.append(_failures(asked).assign(column=label))
+        held.append(_held(asked).assign(column=label))
         bounded.append(_bounds(lot, wave).assign(column=label))
         coded = list(_channels(lot, wave))
         channels += [table.assign(column=label) for table in coded]
@@ -91,7 +96,13 @@ def examine(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0) -> Fi
         bounds=_stacked(bounded),
         channels=_stacked(channels),
         subgroups=_stacked(groups),
+        held=_stacked(held),
     )
+
+
+def uncertain(bounds: pd.DataFrame) -> pd.DataFrame:
+    """Keep the means of which so many answers are missing that their bounds have to be read beside them."""
+    return bounds[bounds["missing"] > MANY] if len(bounds) else bounds
 
 
 def regressions(*runs: Run, wave: int = 0) -> pd.DataFrame:
@@ -111,8 +122,10 @@ def regressions(*runs: Run, wave: int = 0) -> pd.DataFrame:
     for run in (one for lot in runs for one in runs_of(lot)):
         people = run.people
         terms = _independent(people)
-        for place, _, frame in places(sample_of(str(run.path), [run], wave)):
-            who = people.loc[frame["row"] if "row" in frame else frame["person"], terms].reset_index(drop=True)
+        sample = sample_of(str(run.path), [run], wave)
+        rows = sample.answers.drop_duplicates("person").set_index("person")["row"]
+        for place, _, frame in places(sample):
+            who = people.loc[rows.loc[frame["person"]], terms].reset_index(drop=True)
             several = frame["draw"].nunique() > 1
             if len(frame) > 2 * design(who).shape[1]:
                 cluster = frame["person"].to_numpy(np.int64) if several else None
@@ -173,20 +186,31 @@ def _asked(run: Run, wave: int, source: int) -> pd.DataFrame:
             "arm": run.assignment.set_index("person")["arm"].astype("str").reindex(person).to_numpy(),
             "first_failed": ~replies["first_status"].isin(LEGAL).to_numpy(),
             "failed": ~replies["status"].isin(LEGAL).to_numpy(),
+            "outside": replies["outside"].to_numpy() if "outside" in replies else np.nan,
             **groups,
         }
     )
 
 
+def _held(asked: pd.DataFrame) -> pd.DataFrame:
+    """Take how probable it was, by arm, that replies held to a form would have left it."""
+    known = asked[asked["outside"].notna()]
+    rows = [
+        (str(arm), len(here), float(here["outside"].mean()), float(here["outside"].gt(_HALF).mean()))
+        for arm, here in known.groupby("arm", sort=False)
+    ]
+    return pd.DataFrame(rows, columns=["arm", "replies", "outside", "mostly_outside"])
+
+
 def _subgroups(people: pd.DataFrame) -> list[str]:
     """Name the columns that split people into a few groups."""
     named = people.select_dtypes("category")
-    return [str(name) for name in named if 2 <= named[name].nunique() <= _MOST_GROUPS and name not in ("arm", "group")]
+    return [str(name) for name in named if 2 <= named[name].nunique() <= _MOST_GROUPS and name not in _OF_A_PROMPT]
 
 
 def _failures(asked: pd.DataFrame) -> pd.DataFrame:
     """Take failures by arm, and by subgroup with the tests adjusted for being many."""
-    splits = [str(name) for name in asked if name not in ("person", "arm", "group", "first_failed", "failed")]
+    splits = [str(name) for name in asked if name not in _OF_A_PROMPT]
     rates: pd.DataFrame = pd.concat([failure_rates(asked), failure_rates(asked, splits)], ignore_index=True)
     tests = rates[rates["by"].ne("arm")].drop_duplicates("by").set_index("by")[["first_p", "p"]].min(axis=1)
     adjusted = dict(zip(tests.index, holm(tests.to_numpy(np.float64)), strict=True))

@@ -20,8 +20,8 @@ from popsim.survey import Vignette
 FITTED = ("baseline", "nano")
 """Engines that were fitted to published figures."""
 
-_ANSWERING = {"engine", "sampling", "modules", "people", "network", "news", "readout", "draws", "feed_limit"}
-_ANSWERING |= {"placebo_news", "share_opinions", "remember", "presentation", "assignment"}
+ANSWERING = {"engine", "sampling", "modules", "people", "network", "news", "readout", "draws", "feed_limit"}
+ANSWERING |= {"placebo_news", "share_opinions", "remember", "presentation", "assignment"}
 _OF_GROUP = {"population", "priors", "questionnaire", "prompt"}
 _LONGEST = 24
 _PEOPLE = {"population", "people", "priors", "size", "seed"}
@@ -56,7 +56,7 @@ def compare(*runs: Run, targets: Sequence[str | Path] = (), wave: int = 0, draws
     """
     whole = [one for run in runs for one in runs_of(run)]
     for one in whole:
-        check_complete(one, wave)
+        check_answers(one, wave)
     names = [str(name) for name in targets] or list(
         dict.fromkeys(name for one in whole for name in one.scenario.targets)
     )
@@ -76,12 +76,8 @@ def runs_of(run: Run) -> Iterator[Run]:
         yield load_run(manifest.parent)
 
 
-def check_complete(run: Run, wave: int) -> None:
-    """Refuse a run without answers of respondents to a fielding.
-
-    Raises:
-        RunError: It is not complete, was read out as means, or has no such wave.
-    """
+def check_answers(run: Run, wave: int) -> None:
+    """Refuse a run that is not complete, was read out as means, or has no such wave."""
     if run.manifest["state"] != "complete":
         raise RunError(f"{run.path}: is {run.manifest['state']}, not complete; run the same command again to finish it")
     kind = run.scenario.readout.kind
@@ -99,14 +95,14 @@ def columns_of(runs: Iterable[Run]) -> dict[str, list[Run]]:
     lots: dict[tuple[str, int], list[Run]] = {}
     variants: dict[tuple[str, str], list[str]] = {}
     for run in runs:
-        alike = json.dumps([run.manifest["engine"]["fingerprint"], _part(run.scenario, _ANSWERING)])
+        alike = json.dumps([run.manifest["engine"]["fingerprint"], _part(run.scenario, ANSWERING)])
         known = variants.setdefault((alike, run.scenario.group), [])
         own = _part(run.scenario, _OF_GROUP)
         if own not in known:
             known.append(own)
         lots.setdefault((alike, known.index(own)), []).append(run)
     first = [lot[0] for lot in lots.values()]
-    flat = [_flat({**json.loads(_part(one.scenario, _ANSWERING | _OF_GROUP))}) for one in first]
+    flat = [_flat({**json.loads(_part(one.scenario, ANSWERING | _OF_GROUP))}) for one in first]
     labels = [_label(one.scenario.engine.spec, mine, flat) for one, mine in zip(first, flat, strict=True)]
     numbered = [
         label if labels.count(label) == 1 else f"{label} #{1 + labels[:k].count(label)}"

@@ -10,13 +10,14 @@ import pandas as pd
 
 from popsim.engines import Reply
 from popsim.errors import PopsimError
-from popsim.evaluate import changes_by_person
+from popsim.evaluate import Comparison, changes_by_person
 from popsim.evaluate.marks import PLANNED
 from popsim.files import write_whole
 from popsim.model import PopulationModel, Respondent, Round
 from popsim.population import margin_report
 from popsim.report.material import Material, Shown
 from popsim.scenario import Scenario
+from popsim.study.auditing import examine, uncertain
 from popsim.study.comparing import compare
 from popsim.study.folder import Run, load_run
 from popsim.study.learning import learning
@@ -60,12 +61,14 @@ def gather(run: Run) -> Material:
     tables = {name: table for name in _TABLES if (table := _read(run.path, name)) is not None}
     scenario = run.scenario
     people = tables.get("people", pd.DataFrame())
+    compared = _compare(run)
     return Material(
         manifest=run.manifest,
         scenario=scenario,
         tables=tables,
         changes=_changes(scenario, tables),
-        comparison=_comparison(run),
+        comparison=_comparison(compared),
+        findings=_findings(run, compared),
         **_planned(run),
         learning=learning(run) if run.manifest["state"] == "complete" else pd.DataFrame(),
         margins=margin_report(scenario.population, people) if len(people) else people,
@@ -129,14 +132,21 @@ _COMPARED = [
 ]
 
 
-def _comparison(run: Run) -> pd.DataFrame:
-    """Set a complete run beside the human figures that its scenario names, where it names any."""
+def _compare(run: Run) -> Comparison | None:
+    """Set a complete run beside the human figures that its scenario names, where it names any that apply."""
     if not run.scenario.targets or run.manifest["state"] != "complete":
-        return pd.DataFrame()
+        return None
     try:
-        found = compare(run).targets
+        return compare(run)
     except PopsimError:
+        return None
+
+
+def _comparison(compared: Comparison | None) -> pd.DataFrame:
+    """Lay out the figures of a comparison."""
+    if compared is None or compared.targets.empty:
         return pd.DataFrame()
+    found = compared.targets
     named = found.assign(
         plan=found["plan"].where(found["plan"].eq(PLANNED), ""),
         arm=found["arm"].astype("str").replace({"pooled_reversed": "pooled", "contrast": "both"}),
@@ -173,6 +183,20 @@ def _planned(run: Run) -> dict[str, Any]:
 
 def _chance(p: float) -> str:
     return "" if p != p else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _findings(run: Run, compared: Comparison | None) -> dict[str, pd.DataFrame]:
+    """Audit a complete run of answers, and take along what a comparison says beside its figures."""
+    beside = ("effects", "contrasts", "distances", "joint")
+    found = {name: getattr(compared, name) for name in beside} if compared is not None else {}
+    if run.manifest["state"] != "complete" or run.scenario.readout.kind != "generate":
+        return found
+    try:
+        audited = examine(run)
+    except PopsimError as problem:
+        return found | {"warnings": pd.DataFrame({"warning": [f"These answers could not be audited: {problem}"]})}
+    names = ("ratios", "parts", "warnings", "failures", "channels", "subgroups", "held")
+    return found | {name: getattr(audited, name) for name in names} | {"bounds": uncertain(audited.bounds)}
 
 
 def _shown(run: Run, tables: dict[str, pd.DataFrame]) -> Shown:

@@ -11,7 +11,7 @@ from popsim.evaluate.marks import EXPLORATORY, PLANNED
 from popsim.evaluate.planned import CONTRASTS, MODELS, Wanted, contrast_rows, model_rows
 from popsim.evaluate.verdicts import holm
 from popsim.scenario import Analysis, Contrast, Model
-from popsim.study.comparing import check_complete, columns_of, runs_of, sample_of
+from popsim.study.comparing import check_answers, columns_of, runs_of, sample_of
 from popsim.study.folder import Run
 from popsim.study.frozen import Record
 from popsim.study.marks import asked_of, planned_alike
@@ -64,7 +64,7 @@ def planned(*runs: Run, wave: int = 0, draws: int = 1000) -> Planned:
             if not asked and not explained and (latest or not any(run.plan for run in lot)):
                 continue
             for run in lot:
-                check_complete(run, wave)
+                check_answers(run, wave)
             sample, who = sample_of(label, lot, wave, latest=latest), [run.people for run in lot]
             taken, missed = contrast_rows(sample, asked, who, draws)
             fitted, unfitted = model_rows(sample, explained, who)

@@ -137,6 +137,7 @@ def replies_table(asked: Round, settled: Sequence[Asked]) -> pd.DataFrame:
             "error": pd.array([one.reply.error or None for one in settled], dtype="str"),
             "prompt_tokens": np.array([one.reply.prompt_tokens for one in settled], dtype=np.int32),
             "completion_tokens": np.array([one.reply.completion_tokens for one in settled], dtype=np.int32),
+            "outside": np.array([one.reply.outside for one in settled], dtype=np.float64),
             "status": _statuses([one.reading.status for one in settled]),
             "first_status": _statuses([one.first_status for one in settled]),
             "prompt_sha": pd.array(_shas(asked, settled), dtype="str"),

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import string
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -376,3 +377,19 @@ def test_a_folder_that_cannot_be_replayed_says_why(run_folder, spoil, says):
     with pytest.raises(EngineError, match=says) as caught:
         load_engine(f"replay:{run_folder}")
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_held_reply_left_out_is_kept_and_a_journal_from_before_can_be_read_and_continued(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.put(b"free", Reply("a"))
+        journal.put(b"held", Reply("b", outside=0.25))
+        found = journal.get_many([b"free", b"held"])
+    assert [found[key].outside for key in (b"free", b"held")] == [None, 0.25]
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("DROP TABLE held")
+    with Journal(path, readonly=True) as journal:
+        assert journal.get_many([b"held"])[b"held"].outside is None
+    with Journal(path) as journal:
+        journal.put(b"more", Reply("c", outside=0.5))
+        assert journal.get_many([b"held", b"more"])[b"more"].outside == 0.5

@@ -155,3 +155,17 @@ def test_special_tokens_are_no_text_of_a_grammar(engine):
     matcher = engine._grammars.begin(Shape('root ::= "<|im_start|>" | "x"', "{}"))
     assert not matcher.accept_token(1)
     assert matcher.accept_string("x")
+
+
+def test_a_held_reply_says_how_probable_it_was_to_leave_the_grammar(engine):
+    (prompt,) = make_prompts(1, Shape('root ::= "y" | "n"', "{}"))
+    (reply,) = answer_all(engine, [prompt])
+    pieces, ends = list(engine.spelling()), sorted(engine._ends)
+    letters = [token for token, piece in enumerate(pieces) if piece in ("y", "n")]
+    said = pieces.index(reply.text)
+    first = np.exp(engine.next_logprobs([(replace(prompt, shape=None), ())], letters)).sum()
+    then = np.exp(engine.next_logprobs([(replace(prompt, shape=None), (said,))], ends)).sum()
+    assert reply.outside == pytest.approx(1 - first * then, rel=1e-4)
+    assert 0.5 < reply.outside < 1
+    (free,) = answer_all(engine, [replace(prompt, shape=None)])
+    assert free.outside is None

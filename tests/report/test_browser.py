@@ -45,7 +45,7 @@ def browser():
         started.close()
 
 
-@pytest.fixture(scope="module", params=["evil", "oil", "swept"])
+@pytest.fixture(scope="module", params=["evil", "oil", "uneven", "swept"])
 def written(request):
     return report(request.getfixturevalue(request.param).path)
 

@@ -2,37 +2,19 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from engines_for_tests import GOOD, Seeded, in_parts
+from engines_for_tests import Seeded, Uneven
 
 from popsim import cli
 from popsim.scenario import load_scenario
 from popsim.study import run
 from popsim.study.auditing import examine
-
-
-class Uneven(Seeded):
-    """Cannot answer four in ten prompts of the rise arm at first, and one in ten in the end; says the same number."""
-
-    fingerprint = "uneven/1"
-
-    def text(self, prompt):
-        said = prompt.messages[0][1]
-        if "climbs" in said and prompt.seed % 10 < 5:
-            return "I cannot say."
-        inflation = 1.2 + prompt.seed % 7 / 100
-        return in_parts(
-            GOOD
-            | {
-                "Inflation_rate_Scenario_2": f"{inflation:.2f}%",
-                "Main_considerations_Scenario_2": "Lower costs of firms mean lower prices and more spending.",
-            }
-        )
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +119,25 @@ def test_tables_are_exported_with_regressions_whose_errors_are_clustered(uneven,
     assert set(found["errors"]) == {"clustered"}
     assert {"intercept", "sex: male"} <= set(found["term"])
     assert found.loc[found["arm"].eq("fall") & found["outcome"].eq("inflation"), "n"].eq(400).all()
+
+
+class Held(Seeded):
+    """Says how probable it was to leave the form: by a tenth where prices fall, nearly always where they climb."""
+
+    fingerprint = "held/1"
+
+    def answer(self, prompts):
+        for position, reply in super().answer(prompts):
+            climbs = "climbs" in prompts[position].messages[0][1]
+            yield position, replace(reply, outside=0.9 if climbs else 0.1)
+
+
+def test_what_was_moved_into_the_form_is_shown_by_arm(tmp_path, call):
+    arms = {"fall": {"share": 1}, "rise": {"share": 1}}
+    done = run(load_scenario("oil_price_fall", {"size": 60, "arms": arms}), tmp_path / "run", engine=Held())
+    held = examine(done).held.set_index("arm")
+    assert held["outside"].round(6).to_dict() == {"fall": 0.1, "rise": 0.9}
+    assert held["mostly_outside"].to_dict() == {"fall": 0, "rise": 1}
+    _, out, _ = call("compare", done.path)
+    assert "fall: 10.0% on average, over half in 0% of" in " ".join(out.split())
+    assert "no plain draw from the model" in " ".join(out.split())

@@ -1,6 +1,7 @@
 """The `Transformers` engine: prompts in, batches written token by token, replies out."""
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -238,7 +239,10 @@ class Transformers:
         while True:
             if penalty != 1:
                 logits = penalised(logits, [draft.read_and_written for draft in drafts], penalty)
-            logits = grammar.hold(logits, [draft.matcher for draft in drafts])
+            free, logits = logits, grammar.hold(logits, [draft.matcher for draft in drafts])
+            if logits is not free:
+                for draft, kept_mass in zip(drafts, grammar.mass_kept(free, logits), strict=True):
+                    draft.kept.append(kept_mass)
             uniforms = uniform([draft.row.prompt.seed for draft in drafts], step)
             tokens = draw_tokens(logits, sampling, uniforms).tolist()
             step += 1
@@ -299,7 +303,7 @@ class Transformers:
 
     def _draft(self, row: "_Row") -> "_Draft":
         prompt = row.prompt
-        return _Draft(row, [], self._grammars.begin(prompt.shape, prompt.prefill) if prompt.shape else None)
+        return _Draft(row, [], [], self._grammars.begin(prompt.shape, prompt.prefill) if prompt.shape else None)
 
     def _extend(self, draft: "_Draft", token: int) -> Reply | None:
         """Add a token to what a row has written; return its reply when it has ended."""
@@ -319,7 +323,8 @@ class Transformers:
                 return None
         text = self._texts.write(written, row.ids[-1:].tolist() if row.prompt.prefill else ())
         finish: Literal["stop", "length"] = "stop" if ended or closed else "length"
-        return Reply(text, finish, len(row.ids), len(written) + ended)
+        outside = None if draft.matcher is None else -math.expm1(min(sum(draft.kept), 0.0))
+        return Reply(text, finish, len(row.ids), len(written) + ended, outside=outside)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -339,6 +344,8 @@ class _Draft:
 
     row: _Row
     written: list[int]
+    kept: list[float]
+    """Of each token, the logarithm of the probability that the model left to the grammar."""
     matcher: Any | None
 
     @property

@@ -99,3 +99,19 @@ def hold(logits: torch.Tensor, matchers: Sequence[Any | None]) -> torch.Tensor:
         held = logits.clone()
         xgrammar.apply_token_bitmask_inplace(held, allowed.to(held.device), backend="torch_native")
     return held
+
+
+def mass_kept(free: torch.Tensor, held: torch.Tensor) -> list[float]:
+    """Give the logarithm of the share of each row's probability, at temperature 1, that its grammar admits.
+
+    Args:
+        free: Logits as the model gave them, shape (rows, vocabulary).
+        held: The same from `hold`.
+
+    Example:
+        >>> free = torch.tensor([[0.0, 0.0]])
+        >>> torch.tensor(mass_kept(free, torch.tensor([[0.0, float("-inf")]]))).exp().tolist()
+        [0.5]
+    """
+    masses: list[float] = (held.double().logsumexp(-1) - free.double().logsumexp(-1)).tolist()
+    return masses
