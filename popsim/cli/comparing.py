@@ -270,7 +270,8 @@ def _closing(found: "Comparison") -> Iterator[str]:
         yield (
             "Verdict: inside where the gap is shown to be below the margin by two one-sided tests at 5 %, outside "
             "where it is shown to be above, else undecided. Margin: 0.2 human SD, 5 points of a share, unless a "
-            "plan or a target sets its own. Holm p: of no gap at all, adjusted for the figures of the same family."
+            "plan or a target sets its own. Holm p: of no gap at all, adjusted for the figures of the same family, "
+            "those planned apart from the others."
         )
     yield (
         "transfer: the same figure of the other vignettes, turned by textbook signs. pooled: the mean of the arms, "

@@ -17,7 +17,7 @@ from popsim.errors import RunError
 from popsim.files import write_whole
 from popsim.report.methods import methods
 from popsim.scenario import Analysis, Scenario
-from popsim.study.frozen import Record, check_frozen
+from popsim.study.frozen import PLAN, Record, canonical, check_frozen, frozen_part
 
 MANIFEST = "manifest.json"
 JOURNAL = "journal.sqlite"
@@ -273,6 +273,12 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
     """Write one Parquet file whole."""
     _write(folder / f"{name}.parquet", lambda to: table.to_parquet(to, index=False, compression="zstd"))
+
+
+def write_plan(folder: Path, record: Record | None) -> None:
+    """Write ``plan.json`` of a frozen plan, once; the manifest that names its hash is there already."""
+    if record and record["frozen"] and not (folder / PLAN).exists():
+        _write(folder / PLAN, lambda to: to.write_bytes(canonical(frozen_part(record))))
 
 
 def write_graph(folder: Path, graph: csr_array) -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from popsim.errors import RunError, ScenarioError
-from popsim.files import write_whole
 from popsim.prompts import load_layout
 from popsim.scenario import Analysis, Scenario, scenario_hash
 from popsim.scenario.analysis import OWN
 from popsim.study.cell import now
 from popsim.study.folder import MANIFEST, write_manifest, write_methods
-from popsim.study.frozen import PLAN, Record, canonical, check_frozen, digest, frozen_part
+from popsim.study.frozen import Record, check_frozen, digest
 
 
 def plan_record(scenarios: Sequence[Scenario], replicates: int = 1, *, freeze: bool = False) -> Record | None:
@@ -89,12 +88,6 @@ def keep_plan(folder: Path, record: Record | None, freeze: bool) -> Record | Non
         if manifest["state"] == "complete":
             write_methods(folder, manifest)
     return kept
-
-
-def write_plan(folder: Path, record: Record | None) -> None:
-    """Write ``plan.json`` of a frozen plan, once; the manifest that names its hash is there already."""
-    if record and record["frozen"] and not (folder / PLAN).exists():
-        write_whole(folder / PLAN, lambda to: to.write_bytes(canonical(frozen_part(record))))
 
 
 def analysis_of(record: Record | None, *, latest: bool = False) -> Analysis | None:

@@ -34,11 +34,12 @@ from popsim.study.folder import (
     versions,
     write_manifest,
     write_methods,
+    write_plan,
     write_table,
 )
 from popsim.study.frozen import Record
 from popsim.study.needs import check_abilities
-from popsim.study.plans import keep_plan, plan_record, write_plan
+from popsim.study.plans import keep_plan, plan_record
 from popsim.study.tables import failures, points_table
 
 
