@@ -124,7 +124,9 @@ def _side_by_side(found: Sequence["Benchmark"]) -> Any:
         merged["difference"] = by_score[1]["model"] - by_score[0]["model"]
         merged["its s.e."] = _paired(*found)
     beside = [name for name in by_score[0] if name not in ("better", "model", "s.e.", *_CONTROLS)]
-    return merged.join(by_score[0][beside], rsuffix=" (baseline)").reset_index()
+    for other in beside:
+        merged[f"{other} (baseline)" if other in merged else other] = by_score[0][other]
+    return merged.reset_index()
 
 
 def _paired(first: "Benchmark", second: "Benchmark") -> Any:
