@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -189,15 +190,14 @@ def batch_loss(model: Any, rows: Sequence[Row], loss: LossSettings, digits: list
             base = [_log_probability(model, rows, second=second) for second in (False, True)]
         assert loss.beta is not None
         return losses.preference(chosen, rejected, base[0], base[1], loss.beta)
-    ids, mask, labels = _padded([(row.prompt, row.answer) for row in rows], model.device)
-    logits = model(input_ids=ids, attention_mask=mask).logits
-    first = logits[torch.arange(len(rows)), torch.tensor([len(row.prompt) - 1 for row in rows])]
+    logits, labels, start = _answer_logits(model, [(row.prompt, row.answer) for row in rows])
+    first = logits[torch.arange(len(rows)), torch.tensor([len(row.prompt) - 1 - start for row in rows])]
     if loss.kind in DISTRIBUTIONS:
         return _distribution_loss(first, rows, loss)
     found = losses.answer_cross_entropy(logits, labels)
     if loss.kind == "number":
         assert loss.weight is not None
-        found = found + loss.weight * _penalty(logits, first, rows, loss, digits)
+        found = found + loss.weight * _penalty(logits, start, rows, loss, digits)
     return found
 
 
@@ -214,19 +214,20 @@ def _distribution_loss(first: torch.Tensor, rows: Sequence[Row], loss: LossSetti
 
 
 def _penalty(
-    logits: torch.Tensor, first: torch.Tensor, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]
+    logits: torch.Tensor, start: int, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]
 ) -> torch.Tensor:
-    """The distance penalty, distances as shares of each scale's range."""
+    """The distance penalty, distances as shares of each scale's range; logits begin at position start."""
     assert loss.slope is not None
     parts = []
     for i, row in enumerate(rows):
+        first = len(row.prompt) - 1 - start
         if row.options:
-            scored = losses.option_logits(first[i : i + 1], [row.options])
+            scored = losses.option_logits(logits[i, [first]], [row.options])
             values = torch.linspace(0, 1, len(row.options), dtype=scored.dtype, device=scored.device)
             true = scored.new_tensor([row.number])
             parts.append(losses.number_penalty(scored, values, true, slope=loss.slope, width=loss.width))
             continue
-        at = [len(row.prompt) - 1 + place for place, _, _ in row.digits]
+        at = [first + place for place, _, _ in row.digits]
         scored = losses.option_logits(logits[i, at], [digits] * len(at))[None]
         true = torch.tensor([[digit for _, digit, _ in row.digits]], device=scored.device)
         worth = scored.new_tensor([[worth for _, _, worth in row.digits]])
@@ -236,11 +237,28 @@ def _penalty(
 
 def _log_probability(model: Any, rows: Sequence[Row], *, second: bool) -> torch.Tensor:
     """Log-probability of each answer, its end included."""
-    ids, mask, labels = _padded([(row.prompt, row.rejected if second else row.answer) for row in rows], model.device)
-    logs = model(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
+    logits, labels, _ = _answer_logits(model, [(row.prompt, row.rejected if second else row.answer) for row in rows])
+    logs = logits.log_softmax(-1)
     learned = labels != IGNORED
     picked = logs.gather(-1, labels.clamp_min(0)[..., None])[..., 0]
     return (picked * learned).sum(1)
+
+
+def _answer_logits(
+    model: Any, pairs: Sequence[tuple[list[int], list[int]]]
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Give logits and labels from the position that predicts the first answer token of any row, and that position.
+
+    A logit for each of the vocabulary at every token of the prompts would take most of the memory, and of a small
+    model's time; models that can leave the others out do so.
+    """
+    ids, mask, labels = _padded(pairs, model.device)
+    start = min(len(prompt) for prompt, _ in pairs) - 1
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    few = "logits_to_keep" in signature(plain.forward).parameters
+    kept = {"logits_to_keep": ids.shape[1] - start} if few else {}
+    logits = model(input_ids=ids, attention_mask=mask, **kept).logits
+    return logits if few else logits[:, start:], labels[:, start:], start
 
 
 def _padded(
