@@ -90,7 +90,9 @@ def make_respondent(seed: int) -> Known:
             turn, item = 1, Item(f"q{i:02}", NUMBER.format(words), low=LOW, high=HIGH)
             cuts = _cuts(HIGH - LOW + 1, 7.0, rng.normal(0, 1.0))
         found[kind].append(item)
-        truth.update({(g, item.name): _ordered(turn * float(lean @ at), cuts) for g, at in zip(who, places, strict=True)})
+        truth.update(
+            {(g, item.name): _ordered(turn * float(lean @ at), cuts) for g, at in zip(who, places, strict=True)}
+        )
     return Known(tuple(found["choice"]), tuple(found["number"]), truth)
 
 

@@ -1,7 +1,7 @@
 """Records as token ids, and the loss of a batch of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from inspect import signature
 from pathlib import Path
@@ -37,6 +37,8 @@ class Row:
         places: Of the options; NaN: none.
         number: The true number, as a share of the scale's range from its lower end.
         digits: For numbers of several tokens: position in the answer, digit, worth as a share of the range.
+        count: How many records it stands for.
+        base: Log-probability of answer and rejected under the model before the stage, for preferences.
     """
 
     prompt: list[int]
@@ -47,6 +49,22 @@ class Row:
     places: tuple[float, ...] = ()
     number: float = 0.0
     digits: tuple[tuple[int, int, float], ...] = ()
+    count: int = 1
+    base: tuple[float, float] = (0.0, 0.0)
+
+
+def merge_alike(rows: Sequence[Row]) -> list[Row]:
+    """Make one row of those with the same tokens, which counts as often: what an epoch minimises stays the same.
+
+    Example:
+        >>> [row.count for row in merge_alike([Row([1], [2]), Row([1], [3]), Row([1], [2])])]
+        [2, 1]
+    """
+    found: dict[tuple[tuple[int, ...], ...], Row] = {}
+    for row in rows:
+        key = (tuple(row.prompt), tuple(row.answer), tuple(row.rejected))
+        found[key] = replace(found[key], count=found[key].count + row.count) if key in found else row
+    return list(found.values())
 
 
 def read_records(data: DataFile) -> list[Answer] | list[Shares]:
@@ -104,7 +122,8 @@ class Encoder:
         kept = [row for row in rows if len(row.prompt) + max(len(row.answer), len(row.rejected)) <= stage.max_tokens]
         if not kept:
             raise TuneError(f"stage {stage.name}: of {len(records)} records none can be learned from")
-        return kept, len(records) - len(kept)
+        left_out = len(records) - len(kept)
+        return (merge_alike(kept) if stage.merge else kept), left_out
 
     def _group(self, one: Shares, stage: Stage) -> Row:
         ordered = stage.loss.kind == "first_token_wasserstein"
@@ -184,20 +203,20 @@ def batch_loss(model: Any, rows: Sequence[Row], loss: LossSettings, digits: list
         loss: Which.
         digits: From `Encoder.digit_tokens`, for numbers of several tokens.
     """
+    counts = torch.tensor([float(row.count) for row in rows], device=model.device)
     if loss.kind == "preference":
-        chosen, rejected = (_log_probability(model, rows, second=second) for second in (False, True))
-        with torch.no_grad(), model.disable_adapter():
-            base = [_log_probability(model, rows, second=second) for second in (False, True)]
         assert loss.beta is not None
-        return losses.preference(chosen, rejected, base[0], base[1], loss.beta)
+        chosen, rejected = (log_probability(model, rows, second=second) for second in (False, True))
+        base = chosen.new_tensor([row.base for row in rows])
+        return losses.preference(chosen, rejected, base[:, 0], base[:, 1], loss.beta, counts)
     logits, labels, start = _answer_logits(model, [(row.prompt, row.answer) for row in rows])
     first = logits[torch.arange(len(rows)), torch.tensor([len(row.prompt) - 1 - start for row in rows])]
     if loss.kind in DISTRIBUTIONS:
         return _distribution_loss(first, rows, loss)
-    found = losses.answer_cross_entropy(logits, labels)
+    found = losses.answer_cross_entropy(logits, labels, counts)
     if loss.kind == "number":
         assert loss.weight is not None
-        found = found + loss.weight * _penalty(logits, start, rows, loss, digits)
+        found = found + loss.weight * losses.weighted_mean(_penalties(logits, start, rows, loss, digits), counts)
     return found
 
 
@@ -213,10 +232,10 @@ def _distribution_loss(first: torch.Tensor, rows: Sequence[Row], loss: LossSetti
     return losses.first_token_wasserstein(logits, shares, _table([row.places for row in rows], np.nan, logits))
 
 
-def _penalty(
+def _penalties(
     logits: torch.Tensor, start: int, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]
 ) -> torch.Tensor:
-    """The distance penalty, distances as shares of each scale's range; logits begin at position start."""
+    """The distance penalty of each row, distances as shares of the scale's range; logits begin at position start."""
     assert loss.slope is not None
     parts = []
     for i, row in enumerate(rows):
@@ -232,11 +251,17 @@ def _penalty(
         true = torch.tensor([[digit for _, digit, _ in row.digits]], device=scored.device)
         worth = scored.new_tensor([[worth for _, _, worth in row.digits]])
         parts.append(losses.digit_penalty(scored, true, worth, slope=loss.slope, width=loss.width))
-    return torch.stack(parts).mean()
+    return torch.stack(parts)
 
 
-def _log_probability(model: Any, rows: Sequence[Row], *, second: bool) -> torch.Tensor:
-    """Log-probability of each answer, its end included."""
+def log_probability(model: Any, rows: Sequence[Row], *, second: bool) -> torch.Tensor:
+    """Give the log-probability of each answer, or of each rejected one, its end included.
+
+    Args:
+        model: With or without an adapter.
+        rows: From `Encoder.rows`.
+        second: The rejected ones.
+    """
     logits, labels, _ = _answer_logits(model, [(row.prompt, row.rejected if second else row.answer) for row in rows])
     logs = logits.log_softmax(-1)
     learned = labels != IGNORED
@@ -244,9 +269,7 @@ def _log_probability(model: Any, rows: Sequence[Row], *, second: bool) -> torch.
     return (picked * learned).sum(1)
 
 
-def _answer_logits(
-    model: Any, pairs: Sequence[tuple[list[int], list[int]]]
-) -> tuple[torch.Tensor, torch.Tensor, int]:
+def _answer_logits(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Give logits and labels from the position that predicts the first answer token of any row, and that position.
 
     A logit for each of the vocabulary at every token of the prompts would take most of the memory, and of a small
