@@ -50,9 +50,9 @@ HELD_OUT = {"choice": 4, "number": 2}
 PARTS = ("people", "cells", "questions")
 TEMPERATURES = (0.2, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 SHARED = {"schedule": "cosine", "warm_up": 0.1, "learning_rate": 3e-3, "checkpoint": 100_000}
-GROUPS = {"epochs": 30, "batch": 16, "at_once": 16}
+GROUPS = {"epochs": 16, "batch": 16, "at_once": 16}
 PERSONS = {"epochs": 10, "batch": 16, "at_once": 16, "merge": True}
-LORA = {"rank": 16, "alpha": 32, "modules": "all"}
+LORA = {"rank": 32, "alpha": 64, "modules": "all"}
 PREFERENCE = {"kind": "preference", "beta": 0.5}
 
 

@@ -1,7 +1,7 @@
 """A respondent of whom everything is known: an ordered logit of low rank, for `known_respondent.py`.
 
 Twelve groups of people (party x income x sex) stand somewhere on two axes; each of 40 questions leans on them by its
-topic, a little of its own and the direction of its wording. The logit of answering above option k is
+topic and a little of its own. The logit of answering above option k is
 ``lean . place - cut_k``, so the answers of a group to a question that it was never asked follow from its answers to
 the others and from other groups' answers to this one. Persons of a group answer independently.
 """
@@ -25,18 +25,18 @@ PLACES = {
 }  # fmt: skip
 """Where a fact puts people: right of the middle, and trusting."""
 TOPICS = {
-    "government power over": (-2.0, 0.3),
-    "business decisions on": (1.8, 0.4),
-    "people who know about": (0.2, 2.0),
-    "news about": (-0.6, 1.8),
-    "my own view of": (0.5, -1.8),
+    "business decisions on": (2.0, 0.2),
+    "my own view of": (1.6, -0.6),
+    "people who know about": (0.8, 1.4),
+    "news about": (0.4, 1.6),
+    "government power over": (-1.0, 1.2),
 }
 """What a question is about, and how it leans on the two axes."""
 SUBJECTS = ("prices", "wages", "jobs", "oil", "rent", "taxes", "transport", "business")
 WORDINGS = {
-    ("I trust {}.", 1): ("no", "in part", "yes"),
-    ("I worry about {}.", -1): ("no", "a little", "mostly", "yes"),
-    ("We need less {}.", -1): ("no", "hardly", "in part", "mostly", "yes"),
+    "I trust {}.": ("no", "in part", "yes"),
+    "I like {}.": ("no", "a little", "mostly", "yes"),
+    "We need more {}.": ("no", "hardly", "in part", "mostly", "yes"),
 }
 NUMBER = "How good is {}?"
 LOW, HIGH = 0, 9
@@ -83,16 +83,14 @@ def make_respondent(seed: int) -> Known:
         words = f"{topic} {subject}"
         lean = np.array(TOPICS[topic]) + rng.normal(0, 0.3, 2)
         if kind == "choice":
-            (wording, turn), options = list(WORDINGS.items())[i % len(WORDINGS)]
+            wording, options = list(WORDINGS.items())[i % len(WORDINGS)]
             item = Item(f"q{i:02}", wording.format(words), options, tuple(range(len(options))))
             cuts = _cuts(len(options), 1.6 * (len(options) - 2), rng.normal(0, 0.8))
         else:
-            turn, item = 1, Item(f"q{i:02}", NUMBER.format(words), low=LOW, high=HIGH)
+            item = Item(f"q{i:02}", NUMBER.format(words), low=LOW, high=HIGH)
             cuts = _cuts(HIGH - LOW + 1, 7.0, rng.normal(0, 1.0))
         found[kind].append(item)
-        truth.update(
-            {(g, item.name): _ordered(turn * float(lean @ at), cuts) for g, at in zip(who, places, strict=True)}
-        )
+        truth.update({(g, item.name): _ordered(float(lean @ at), cuts) for g, at in zip(who, places, strict=True)})
     return Known(tuple(found["choice"]), tuple(found["number"]), truth)
 
 
