@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from popsim import streams
 from popsim.engines.local import adapters, loading
 from popsim.errors import EngineError, TuneError
 from popsim.files import write_whole
 from popsim.tune.adapter_config import AdapterConfig, Stage
-from popsim.tune.batches import Encoder, Row, batch_loss, log_probability, read_records
+from popsim.tune.batches import Encoder, Row, batch_loss, log_probabilities, read_records
 from popsim.tune.files import LOG, RECORD, claim
 from popsim.tune.records import Answer, Shares
 from popsim.tune.splits import check_leaks
@@ -263,7 +264,8 @@ class _Training:
         """Give the batches that are left, each epoch in an order of its own."""
         stage = prepared.stage
         for epoch in range(self.step // prepared.steps, stage.epochs):
-            order = streams.rng(self.config.seed, f"tune.order.{stage.name}.{epoch}").permutation(len(prepared.rows))
+            rng = streams.rng(self.config.seed, f"tune.order.{stage.name}.{epoch}")
+            order = by_prompt(prepared.rows, rng) if stage.merge else rng.permutation(len(prepared.rows))
             first = self.step - epoch * prepared.steps
             for start in range(first * stage.batch, len(order), stage.batch):
                 yield epoch, [prepared.rows[i] for i in order[start : start + stage.batch]]
@@ -365,14 +367,25 @@ class _Training:
             self.optimiser.load_state_dict(state["optimiser"])
 
 
+def by_prompt(rows: Sequence[Row], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Order rows at random, those with the same prompt behind each other.
+
+    Example:
+        >>> by_prompt([Row([i % 2], []) for i in range(4)], np.random.default_rng(0)).tolist()
+        [0, 2, 1, 3]
+    """
+    prompts: dict[tuple[int, ...], int] = {}
+    code = np.array([prompts.setdefault(tuple(row.prompt), len(prompts)) for row in rows])
+    return np.argsort(rng.permutation(len(prompts))[code], kind="stable")
+
+
 def _base_log_probabilities(model: Any, rows: Sequence[Row], size: int) -> list[tuple[float, float]]:
     """Log-probability of answer and rejected of each row, some rows at once."""
     found: list[tuple[float, float]] = []
     with torch.no_grad():
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            both = [log_probability(model, some, second=second).tolist() for second in (False, True)]
-            found += zip(*both, strict=True)
+            found += zip(*log_probabilities(model, some).tolist(), strict=True)
     return found
 
 

@@ -102,7 +102,8 @@ class Stage(Frozen):
     reasoning: bool = False
     """Learn recall and reasoning (the file's rationale) before the answer."""
     merge: bool = False
-    """Learn rows with the same tokens as one that counts as often: quicker where people share prompt and answer."""
+    """Learn rows with the same tokens as one that counts as often, and put those with one prompt into one batch,
+    where the prompt is computed once: several times as quick where people share prompts."""
     epochs: Count = 1
     batch: Count = 16
     at_once: Count = 8

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from popsim.errors import TuneError
 from popsim.tune import formats, losses
 from popsim.tune.adapter_config import DISTRIBUTIONS, DataFile, LossSettings, Stage
 from popsim.tune.asking import Asked, ask_group, ask_person, other_answers, target_text
+from popsim.tune.forward import answer_logits
 from popsim.tune.letters import letter_tokens, number_tokens
 from popsim.tune.losses import IGNORED
 from popsim.tune.pairings import preference_pairs
@@ -206,17 +206,16 @@ def batch_loss(model: Any, rows: Sequence[Row], loss: LossSettings, digits: list
     counts = torch.tensor([float(row.count) for row in rows], device=model.device)
     if loss.kind == "preference":
         assert loss.beta is not None
-        chosen, rejected = (log_probability(model, rows, second=second) for second in (False, True))
+        chosen, rejected = log_probabilities(model, rows)
         base = chosen.new_tensor([row.base for row in rows])
         return losses.preference(chosen, rejected, base[:, 0], base[:, 1], loss.beta, counts)
-    logits, labels, start = _answer_logits(model, [(row.prompt, row.answer) for row in rows])
-    first = logits[torch.arange(len(rows)), torch.tensor([len(row.prompt) - 1 - start for row in rows])]
+    logits, labels = answer_logits(model, [(row.prompt, row.answer) for row in rows])
     if loss.kind in DISTRIBUTIONS:
-        return _distribution_loss(first, rows, loss)
+        return _distribution_loss(logits[:, 0], rows, loss)
     found = losses.answer_cross_entropy(logits, labels, counts)
     if loss.kind == "number":
         assert loss.weight is not None
-        found = found + loss.weight * losses.weighted_mean(_penalties(logits, start, rows, loss, digits), counts)
+        found = found + loss.weight * losses.weighted_mean(_penalties(logits, rows, loss, digits), counts)
     return found
 
 
@@ -232,21 +231,18 @@ def _distribution_loss(first: torch.Tensor, rows: Sequence[Row], loss: LossSetti
     return losses.first_token_wasserstein(logits, shares, _table([row.places for row in rows], np.nan, logits))
 
 
-def _penalties(
-    logits: torch.Tensor, start: int, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]
-) -> torch.Tensor:
-    """The distance penalty of each row, distances as shares of the scale's range; logits begin at position start."""
+def _penalties(logits: torch.Tensor, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]) -> torch.Tensor:
+    """The distance penalty of each row, distances as shares of the scale's range."""
     assert loss.slope is not None
     parts = []
     for i, row in enumerate(rows):
-        first = len(row.prompt) - 1 - start
         if row.options:
-            scored = losses.option_logits(logits[i, [first]], [row.options])
+            scored = losses.option_logits(logits[i, :1], [row.options])
             values = torch.linspace(0, 1, len(row.options), dtype=scored.dtype, device=scored.device)
             true = scored.new_tensor([row.number])
             parts.append(losses.number_penalty(scored, values, true, slope=loss.slope, width=loss.width))
             continue
-        at = [first + place for place, _, _ in row.digits]
+        at = [place for place, _, _ in row.digits]
         scored = losses.option_logits(logits[i, at], [digits] * len(at))[None]
         true = torch.tensor([[digit for _, digit, _ in row.digits]], device=scored.device)
         worth = scored.new_tensor([[worth for _, _, worth in row.digits]])
@@ -254,47 +250,20 @@ def _penalties(
     return torch.stack(parts)
 
 
-def log_probability(model: Any, rows: Sequence[Row], *, second: bool) -> torch.Tensor:
-    """Give the log-probability of each answer, or of each rejected one, its end included.
+def log_probabilities(model: Any, rows: Sequence[Row]) -> torch.Tensor:
+    """Give the log-probabilities of each row's answer and of the rejected one, ends included.
 
     Args:
         model: With or without an adapter.
         rows: From `Encoder.rows`.
-        second: The rejected ones.
+
+    Returns:
+        (2, b).
     """
-    logits, labels, _ = _answer_logits(model, [(row.prompt, row.rejected if second else row.answer) for row in rows])
-    logs = logits.log_softmax(-1)
-    learned = labels != IGNORED
-    picked = logs.gather(-1, labels.clamp_min(0)[..., None])[..., 0]
-    return (picked * learned).sum(1)
-
-
-def _answer_logits(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Give logits and labels from the position that predicts the first answer token of any row, and that position.
-
-    A logit for each of the vocabulary at every token of the prompts would take most of the memory, and of a small
-    model's time; models that can leave the others out do so.
-    """
-    ids, mask, labels = _padded(pairs, model.device)
-    start = min(len(prompt) for prompt, _ in pairs) - 1
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-    few = "logits_to_keep" in signature(plain.forward).parameters
-    kept = {"logits_to_keep": ids.shape[1] - start} if few else {}
-    logits = model(input_ids=ids, attention_mask=mask, **kept).logits
-    return logits if few else logits[:, start:], labels[:, start:], start
-
-
-def _padded(
-    pairs: Sequence[tuple[list[int], list[int]]], device: Any
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
-    ids = torch.zeros(len(pairs), longest, dtype=torch.long)
-    mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
-    for i, (prompt, answer) in enumerate(pairs):
-        ids[i, : len(prompt) + len(answer)] = torch.tensor([*prompt, *answer])
-        mask[i, : len(prompt) + len(answer)] = 1
-        labels[i, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = torch.tensor(answer, dtype=torch.long)
-    return ids.to(device), mask.to(device), labels.to(device)
+    pairs = [(row.prompt, row.answer) for row in rows] + [(row.prompt, row.rejected) for row in rows]
+    logits, labels = answer_logits(model, pairs)
+    picked = logits.log_softmax(-1).gather(-1, labels.clamp_min(0)[..., None])[..., 0]
+    return (picked * (labels != IGNORED)).sum(1).reshape(2, len(rows))
 
 
 def _table(rows: Sequence[Sequence[float]], filler: float, like: torch.Tensor) -> torch.Tensor:
