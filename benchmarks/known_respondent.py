@@ -53,7 +53,7 @@ SHARED = {"schedule": "cosine", "warm_up": 0.1, "learning_rate": 4e-3, "checkpoi
 GROUPS = {"epochs": 16, "batch": 16, "at_once": 16}
 PERSONS = {"epochs": 12, "batch": 48, "at_once": 48, "merge": True}
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
-"""With the output layer: nano has never written a lone letter, so its letters are hardly told apart from other tokens."""
+"""With the output layer: nano never writes a lone letter, so it hardly tells letters from other unused tokens."""
 LORA = {"rank": 32, "alpha": 64, "modules": LAYERS}
 PREFERENCE = {"kind": "preference", "beta": 0.5}
 
