@@ -6,19 +6,21 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from popsim import streams
 from popsim.engines.local import adapters, loading
 from popsim.errors import EngineError, TuneError
 from popsim.files import write_whole
 from popsim.tune.adapter_config import AdapterConfig, Stage
-from popsim.tune.batches import Encoder, Row, batch_loss
+from popsim.tune.batches import Encoder, Row, batch_loss, log_probabilities
 from popsim.tune.data import read_records
 from popsim.tune.files import LOG, RECORD, claim
 from popsim.tune.records import Answer, Shares
@@ -218,6 +220,7 @@ class _Training:
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.at, self.step, self.losses, self.log = 0, 0, [0.0][:0], dict[str, Any]()
         self.best: tuple[float, list[torch.Tensor]] | None = None
+        self.base: list[list[tuple[float, float]]] = []
         self.optimiser = self._fresh()
         self._since = time.monotonic()
         self._resume()
@@ -226,7 +229,7 @@ class _Training:
         """Train to the end and write the adapter."""
         total = sum(one.stage.epochs * one.steps for one in self.stages)
         while self.at < len(self.stages):
-            prepared = self.stages[self.at]
+            prepared = self._beside_base(self.stages[self.at])
             for epoch, rows in self._batches(prepared):
                 loss = self._learn(prepared.stage, rows, epoch, prepared.stage.epochs * prepared.steps)
                 self.losses.append(loss)
@@ -240,6 +243,20 @@ class _Training:
             self.optimiser = self._fresh()
         (self.folder / _CHECKPOINT).unlink(missing_ok=True)
 
+    def _beside_base(self, prepared: Prepared) -> Prepared:
+        """For preferences: give each row what the model thinks of its answers before the stage changes anything."""
+        if prepared.stage.loss.kind != "preference":
+            return prepared
+        parts, size = [prepared.rows, prepared.valid], prepared.stage.at_once
+        if self.step == 0:
+            self.model.eval()
+            self.base = [_base_log_probabilities(self.model, rows, size) for rows in parts]
+        rows, valid = (
+            [replace(row, base=one) for row, one in zip(*both, strict=True)]
+            for both in zip(parts, self.base, strict=True)
+        )
+        return prepared._replace(rows=rows, valid=valid)
+
     def _fresh(self) -> torch.optim.AdamW:
         stage = self.config.stages[min(self.at, len(self.config.stages) - 1)]
         return torch.optim.AdamW(self.weights, lr=stage.learning_rate, weight_decay=stage.weight_decay)
@@ -248,7 +265,8 @@ class _Training:
         """Give the batches that are left, each epoch in an order of its own."""
         stage = prepared.stage
         for epoch in range(self.step // prepared.steps, stage.epochs):
-            order = streams.rng(self.config.seed, f"tune.order.{stage.name}.{epoch}").permutation(len(prepared.rows))
+            rng = streams.rng(self.config.seed, f"tune.order.{stage.name}.{epoch}")
+            order = by_prompt(prepared.rows, rng) if stage.merge else rng.permutation(len(prepared.rows))
             first = self.step - epoch * prepared.steps
             for start in range(first * stage.batch, len(order), stage.batch):
                 yield epoch, [prepared.rows[i] for i in order[start : start + stage.batch]]
@@ -258,11 +276,11 @@ class _Training:
         self.model.train()
         for group in self.optimiser.param_groups:
             group["lr"] = rate(stage, self.step / steps if stage.warm_up == 0 else (self.step + 1) / steps, epoch)
-        total = 0.0
+        total, whole = 0.0, sum(row.count for row in rows)
         with _seeded(f"tune.dropout.{self.config.seed}.{stage.name}.{self.step}"):
             for start in range(0, len(rows), stage.at_once):
                 some = rows[start : start + stage.at_once]
-                loss = batch_loss(self.model, some, stage.loss, self.digits) * (len(some) / len(rows))
+                loss = batch_loss(self.model, some, stage.loss, self.digits) * (sum(row.count for row in some) / whole)
                 loss.backward()
                 total += float(loss.detach())
         if not math.isfinite(total):
@@ -306,11 +324,13 @@ class _Training:
     def _validate(self, prepared: Prepared) -> float:
         self.model.eval()
         size, total = prepared.stage.at_once, 0.0
+        whole = sum(row.count for row in prepared.valid)
         with torch.no_grad():
             for start in range(0, len(prepared.valid), size):
                 some = prepared.valid[start : start + size]
-                total += float(batch_loss(self.model, some, prepared.stage.loss, self.digits)) * len(some)
-        return total / len(prepared.valid)
+                loss = batch_loss(self.model, some, prepared.stage.loss, self.digits)
+                total += float(loss) * sum(row.count for row in some)
+        return total / whole
 
     def _write(self) -> None:
         """Write the adapter, its base under the name that the configuration gives it."""
@@ -325,6 +345,7 @@ class _Training:
             "optimiser": self.optimiser.state_dict(),
             "at": (self.at, self.step),
             "best": self.best,
+            "base": self.base,
         }
         write_whole(self.folder / _CHECKPOINT, lambda to: torch.save(state, to))
 
@@ -334,7 +355,7 @@ class _Training:
             return
         state: Mapping[str, Any] = torch.load(path, weights_only=True)
         self.at, self.step = state["at"]
-        self.best = state["best"]
+        self.best, self.base = state["best"], state["base"]
         with torch.no_grad():
             for weight, saved in zip(self.weights, state["weights"], strict=True):
                 weight.copy_(saved)
@@ -345,6 +366,28 @@ class _Training:
         else:
             self.optimiser = self._fresh()
             self.optimiser.load_state_dict(state["optimiser"])
+
+
+def by_prompt(rows: Sequence[Row], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Order rows at random, those with the same prompt behind each other.
+
+    Example:
+        >>> by_prompt([Row([i % 2], []) for i in range(4)], np.random.default_rng(0)).tolist()
+        [0, 2, 1, 3]
+    """
+    prompts: dict[tuple[int, ...], int] = {}
+    code = np.array([prompts.setdefault(tuple(row.prompt), len(prompts)) for row in rows])
+    return np.argsort(rng.permutation(len(prompts))[code], kind="stable")
+
+
+def _base_log_probabilities(model: Any, rows: Sequence[Row], size: int) -> list[tuple[float, float]]:
+    """Log-probability of answer and rejected of each row, some rows at once."""
+    found: list[tuple[float, float]] = []
+    with torch.no_grad():
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            found += zip(*log_probabilities(model, some).tolist(), strict=True)
+    return found
 
 
 @contextmanager

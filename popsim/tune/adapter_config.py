@@ -81,6 +81,9 @@ class Stage(Frozen):
     """Other answers of the same person that stand in the prompt."""
     reasoning: bool = False
     """Learn recall and reasoning (the file's rationale) before the answer."""
+    merge: bool = False
+    """Learn rows with the same tokens as one that counts as often, and put those with one prompt into one batch,
+    where the prompt is computed once: several times as quick where people share prompts."""
     epochs: Count = 1
     batch: Count = 16
     at_once: Count = 8
@@ -97,6 +100,12 @@ class Stage(Frozen):
     """Steps between checkpoints; there is one after every epoch as well."""
     max_tokens: Count = 2048
     """Longer rows are left out and counted."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.merge and self.loss.kind in DISTRIBUTIONS:
+            raise ValueError(f"merge goes with losses on answers of persons, not {self.loss.kind}")
+        return self
 
 
 class AdapterConfig(Frozen):

@@ -1,7 +1,7 @@
 """Records as token ids, and the loss of a batch of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from popsim.errors import TuneError
 from popsim.tune import losses
 from popsim.tune.adapter_config import DISTRIBUTIONS, LossSettings, Stage
 from popsim.tune.asking import Asked, ask_group, ask_person, other_answers, target_text
+from popsim.tune.forward import answer_logits
 from popsim.tune.letters import letter_tokens, number_tokens
 from popsim.tune.losses import IGNORED
 from popsim.tune.pairings import preference_pairs
@@ -34,6 +35,8 @@ class Row:
         places: Of the options; NaN: none.
         number: The true number, as a share of the scale's range from its lower end.
         digits: For numbers of several tokens: position in the answer, digit, worth as a share of the range.
+        count: How many records it stands for.
+        base: Log-probability of answer and rejected under the model before the stage, for preferences.
     """
 
     prompt: list[int]
@@ -44,6 +47,22 @@ class Row:
     places: tuple[float, ...] = ()
     number: float = 0.0
     digits: tuple[tuple[int, int, float], ...] = ()
+    count: int = 1
+    base: tuple[float, float] = (0.0, 0.0)
+
+
+def merge_alike(rows: Sequence[Row]) -> list[Row]:
+    """Make one row of those with the same tokens, which counts as often: what an epoch minimises stays the same.
+
+    Example:
+        >>> [row.count for row in merge_alike([Row([1], [2]), Row([1], [3]), Row([1], [2])])]
+        [2, 1]
+    """
+    found: dict[tuple[tuple[int, ...], ...], Row] = {}
+    for row in rows:
+        key = (tuple(row.prompt), tuple(row.answer), tuple(row.rejected))
+        found[key] = replace(found[key], count=found[key].count + row.count) if key in found else row
+    return list(found.values())
 
 
 class Encoder:
@@ -83,7 +102,8 @@ class Encoder:
         kept = [row for row in rows if len(row.prompt) + max(len(row.answer), len(row.rejected)) <= stage.max_tokens]
         if not kept:
             raise TuneError(f"stage {stage.name}: of {len(records)} records none can be learned from")
-        return kept, len(records) - len(kept)
+        left_out = len(records) - len(kept)
+        return (merge_alike(kept) if stage.merge else kept), left_out
 
     def _group(self, one: Shares, stage: Stage) -> Row:
         ordered = stage.loss.kind == "first_token_wasserstein"
@@ -150,21 +170,19 @@ def batch_loss(model: Any, rows: Sequence[Row], loss: LossSettings, digits: list
         loss: Which.
         digits: From `Encoder.digit_tokens`, for numbers of several tokens.
     """
+    counts = torch.tensor([float(row.count) for row in rows], device=model.device)
     if loss.kind == "preference":
-        chosen, rejected = (_log_probability(model, rows, second=second) for second in (False, True))
-        with torch.no_grad(), model.disable_adapter():
-            base = [_log_probability(model, rows, second=second) for second in (False, True)]
         assert loss.beta is not None
-        return losses.preference(chosen, rejected, base[0], base[1], loss.beta)
-    ids, mask, labels = _padded([(row.prompt, row.answer) for row in rows], model.device)
-    logits = model(input_ids=ids, attention_mask=mask).logits
-    first = logits[torch.arange(len(rows)), torch.tensor([len(row.prompt) - 1 for row in rows])]
+        chosen, rejected = log_probabilities(model, rows)
+        base = chosen.new_tensor([row.base for row in rows])
+        return losses.preference(chosen, rejected, base[:, 0], base[:, 1], loss.beta, counts)
+    logits, labels = answer_logits(model, [(row.prompt, row.answer) for row in rows])
     if loss.kind in DISTRIBUTIONS:
-        return _distribution_loss(first, rows, loss)
-    found = losses.answer_cross_entropy(logits, labels)
+        return _distribution_loss(logits[:, 0], rows, loss)
+    found = losses.answer_cross_entropy(logits, labels, counts)
     if loss.kind == "number":
         assert loss.weight is not None
-        found = found + loss.weight * _penalty(logits, first, rows, loss, digits)
+        found = found + loss.weight * losses.weighted_mean(_penalties(logits, rows, loss, digits), counts)
     return found
 
 
@@ -180,47 +198,39 @@ def _distribution_loss(first: torch.Tensor, rows: Sequence[Row], loss: LossSetti
     return losses.first_token_wasserstein(logits, shares, _table([row.places for row in rows], np.nan, logits))
 
 
-def _penalty(
-    logits: torch.Tensor, first: torch.Tensor, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]
-) -> torch.Tensor:
-    """The distance penalty, distances as shares of each scale's range."""
+def _penalties(logits: torch.Tensor, rows: Sequence[Row], loss: LossSettings, digits: list[list[int]]) -> torch.Tensor:
+    """The distance penalty of each row, distances as shares of the scale's range."""
     assert loss.slope is not None
     parts = []
     for i, row in enumerate(rows):
         if row.options:
-            scored = losses.option_logits(first[i : i + 1], [row.options])
+            scored = losses.option_logits(logits[i, :1], [row.options])
             values = torch.linspace(0, 1, len(row.options), dtype=scored.dtype, device=scored.device)
             true = scored.new_tensor([row.number])
             parts.append(losses.number_penalty(scored, values, true, slope=loss.slope, width=loss.width))
             continue
-        at = [len(row.prompt) - 1 + place for place, _, _ in row.digits]
+        at = [place for place, _, _ in row.digits]
         scored = losses.option_logits(logits[i, at], [digits] * len(at))[None]
         true = torch.tensor([[digit for _, digit, _ in row.digits]], device=scored.device)
         worth = scored.new_tensor([[worth for _, _, worth in row.digits]])
         parts.append(losses.digit_penalty(scored, true, worth, slope=loss.slope, width=loss.width))
-    return torch.stack(parts).mean()
+    return torch.stack(parts)
 
 
-def _log_probability(model: Any, rows: Sequence[Row], *, second: bool) -> torch.Tensor:
-    """Log-probability of each answer, its end included."""
-    ids, mask, labels = _padded([(row.prompt, row.rejected if second else row.answer) for row in rows], model.device)
-    logs = model(input_ids=ids, attention_mask=mask).logits.log_softmax(-1)
-    learned = labels != IGNORED
-    picked = logs.gather(-1, labels.clamp_min(0)[..., None])[..., 0]
-    return (picked * learned).sum(1)
+def log_probabilities(model: Any, rows: Sequence[Row]) -> torch.Tensor:
+    """Give the log-probabilities of each row's answer and of the rejected one, ends included.
 
+    Args:
+        model: With or without an adapter.
+        rows: From `Encoder.rows`.
 
-def _padded(
-    pairs: Sequence[tuple[list[int], list[int]]], device: Any
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
-    ids = torch.zeros(len(pairs), longest, dtype=torch.long)
-    mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
-    for i, (prompt, answer) in enumerate(pairs):
-        ids[i, : len(prompt) + len(answer)] = torch.tensor([*prompt, *answer])
-        mask[i, : len(prompt) + len(answer)] = 1
-        labels[i, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = torch.tensor(answer, dtype=torch.long)
-    return ids.to(device), mask.to(device), labels.to(device)
+    Returns:
+        (2, b).
+    """
+    pairs = [(row.prompt, row.answer) for row in rows] + [(row.prompt, row.rejected) for row in rows]
+    logits, labels = answer_logits(model, pairs)
+    picked = logits.log_softmax(-1).gather(-1, labels.clamp_min(0)[..., None])[..., 0]
+    return (picked * (labels != IGNORED)).sum(1).reshape(2, len(rows))
 
 
 def _table(rows: Sequence[Sequence[float]], filler: float, like: torch.Tensor) -> torch.Tensor:

@@ -17,18 +17,24 @@ IGNORED = -100
 _LOWEST = -1e30
 
 
-def answer_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def answer_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, counts: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy of the answer's tokens: the mean of -ln P(token | all before it) over those that are learned.
 
     Args:
         logits: (b, n, v), each position's for the token after it.
         labels: (b, n) token ids, each at the position that predicts it; -100: not learned.
+        counts: (b,) how many answers each row stands for; one unless given.
 
     Example:
         >>> round(float(answer_cross_entropy(torch.zeros(1, 2, 4), torch.tensor([[3, -100]]))), 4)
         1.3863
     """
-    return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    if counts is None:
+        return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    each = functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+    return weighted_mean(each.flatten(), ((labels != IGNORED) * counts[:, None]).flatten())
 
 
 def option_logits(logits: torch.Tensor, tokens: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
@@ -186,7 +192,12 @@ def digit_penalty(
 
 
 def preference(
-    chosen: torch.Tensor, rejected: torch.Tensor, base_chosen: torch.Tensor, base_rejected: torch.Tensor, beta: float
+    chosen: torch.Tensor,
+    rejected: torch.Tensor,
+    base_chosen: torch.Tensor,
+    base_rejected: torch.Tensor,
+    beta: float,
+    counts: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Direct preference optimisation: -ln sigmoid(beta ((c - c0) - (r - r0))).
 
@@ -195,16 +206,31 @@ def preference(
     Args:
         chosen: (b,) log-probability of the person's own answer.
         rejected: (b,) of another person's different answer, to the same prompt.
-        base_chosen: (b,) of the own answer under the model before tuning.
+        base_chosen: (b,) of the own answer under the model as it was before this stage.
         base_rejected: (b,) of the other under it.
         beta: How far the model may move.
+        counts: (b,) how many pairs each row stands for; one unless given.
 
     Example:
         >>> zero = torch.zeros(1)
         >>> round(float(preference(zero, zero, zero, zero, 0.1)), 4)
         0.6931
     """
-    return -functional.logsigmoid(beta * ((chosen - base_chosen) - (rejected - base_rejected))).mean()
+    return weighted_mean(-functional.logsigmoid(beta * ((chosen - base_chosen) - (rejected - base_rejected))), counts)
+
+
+def weighted_mean(values: torch.Tensor, counts: torch.Tensor | None) -> torch.Tensor:
+    """Average a row's values, each as often as it counts.
+
+    Args:
+        values: (b,) one for each row.
+        counts: (b,) how many records each row stands for; one unless given.
+
+    Example:
+        >>> float(weighted_mean(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 1.0])))
+        2.0
+    """
+    return values.mean() if counts is None else (values * counts).sum() / counts.sum()
 
 
 def _present(logits: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from scipy.stats import wasserstein_distance
 
 from popsim.errors import TargetError
 from popsim.evaluate import alignment, scores
-from popsim.evaluate.distances import total_variation
+from popsim.evaluate.distances import kl, total_variation
 
 metrics = pytest.importorskip("sklearn.metrics")
 
@@ -162,6 +162,29 @@ def test_temperature_trades_population_against_persons():
     for one in swept:
         beaten = [o for o in swept if o.kl <= one.kl and o.rmse <= one.rmse and o != one]
         assert one.frontier == (not beaten)
+
+
+def test_the_fitted_temperature_has_the_least_divergence_of_all():
+    rng = np.random.default_rng(3)
+    human = {("g", str(i)): rng.dirichlet([1.0] * 4) for i in range(12)}
+    model = {
+        cell: alignment.temperature_scaled(rng.dirichlet(30 * shares + 0.5), 0.4) for cell, shares in human.items()
+    }
+
+    def cost(temperature):
+        scaled = {cell: alignment.temperature_scaled(shares, temperature) for cell, shares in model.items()}
+        return alignment.mean_over(kl, human, scaled)
+
+    best = alignment.fit_temperature(human, model)
+    assert best > 1.5
+    assert cost(best) <= min(cost(one) for one in np.geomspace(0.1, 10, 60)) + 1e-6
+
+
+def test_a_temperature_can_be_fitted_where_the_model_is_certain():
+    cell, half = ("g", "q"), np.array([0.5, 0.5])
+    assert np.isfinite(alignment.fit_temperature({cell: half}, {cell: np.array([1.0, 0.0])}))
+    with pytest.raises(TargetError, match="same groups and questions"):
+        alignment.fit_temperature({cell: half}, {})
 
 
 @pytest.mark.parametrize(

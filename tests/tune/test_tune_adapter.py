@@ -186,6 +186,45 @@ def test_second_stage_and_start_go_on_from_the_adapter(base, files, tmp_path):
     assert losses_of(tmp_path / "both")[-1] < 0.5 * fresh
 
 
+def test_a_preference_compares_with_the_model_as_it_was_before_its_stage(base, files, tmp_path):
+    """At the first step nothing has changed, whatever an earlier stage did: the loss is ln 2."""
+    answers = {"data": files["people"], "loss": {"kind": "answer"}, "epochs": 10, "learning_rate": 0.02}
+    pairs = {"data": files["people"], "loss": {"kind": "preference", "beta": 0.5}, "epochs": 3, "batch": 6}
+    both = config(base, answers, {**pairs, "name": "pairs"}, lora={"rank": 4, "alpha": 8})
+    first = []
+
+    def tell(progress):
+        if progress.log and progress.log["stage"] == "task" and progress.log["epoch"] == 10:
+            first.append(progress.loss)
+
+    tune_adapter(both, tmp_path / "out", tell)
+    assert first[1] == pytest.approx(np.log(2), abs=1e-4)
+    assert losses_of(tmp_path / "out")[-1] < np.log(2)
+
+
+def test_rows_alike_learned_as_one_give_the_same_gradient(base, tmp_path):
+    item = Item("trust", "Trust?", options=("yes", "no"))
+    people = [Answer(str(i), item, "yes" if i else "no", facts={"side": "a"}) for i in range(4)]
+    columns = formats.write_csv(tmp_path / "four.csv", people).model_dump()
+    data = {"file": str(tmp_path / "four.csv"), "format": "csv", "columns": columns}
+    stage = {"data": data, "loss": {"kind": "answer"}, "epochs": 3}
+    lora = {"rank": 4, "alpha": 8}
+    tune_adapter(config(base, stage, lora=lora), tmp_path / "each")
+    tune_adapter(config(base, {**stage, "merge": True}, lora=lora), tmp_path / "merged")
+    each, merged = weights(tmp_path / "each"), weights(tmp_path / "merged")
+    for name in each:
+        assert merged[name] == pytest.approx(each[name], abs=1e-3)
+    log = [json.loads(line) for line in (tmp_path / "merged" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert log[0]["rows"] == 2
+    assert log[0]["left_out"] == 0
+    assert losses_of(tmp_path / "merged") == pytest.approx(losses_of(tmp_path / "each"), abs=1e-4)
+
+
+def test_shares_of_groups_are_never_merged(base, files):
+    with pytest.raises(ValueError, match="answers of persons, not first_token_kl"):
+        config(base, {"data": files["groups"], "loss": {"kind": "first_token_kl"}, "merge": True})
+
+
 def test_best_epoch_by_validation_is_kept(base, files, tmp_path):
     formats.write_subpop(tmp_path / "valid.jsonl", [Shares("X: three", CHOICE, (0.4, 0.2, 0.4))])
     valid = {"file": str(tmp_path / "valid.jsonl"), "format": "subpop"}
