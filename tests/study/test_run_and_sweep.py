@@ -14,7 +14,7 @@ import popsim
 from popsim.engines import load_engine
 from popsim.errors import EngineError, RunError, ScenarioError
 from popsim.scenario import scenario_hash
-from popsim.study.ask import Pooled
+from popsim.study.ask import Pooled, blocks
 
 COLUMNS = {
     "answers": "replicate person wave group arm vignette position question draw value label status",
@@ -264,8 +264,14 @@ class Fake(list):
     def version(self):
         return np.array([letter.isupper() for letter in self], dtype=int)
 
+    def prompt(self, i, attempt):
+        return self[i] * (attempt + 1)
 
-def test_pooled_prompts_are_found_again_and_those_of_a_version_stand_together():
-    pool = Pooled([Fake("ABcD"), Fake(""), Fake("xYz")])
-    assert [pool[i] for i in range(len(pool))] == list("cABDxzY") == list(pool) == pool[:]
-    assert [pool.locate(i) for i in range(7)] == [(0, 2), (0, 0), (0, 1), (0, 3), (2, 0), (2, 2), (2, 1)]
+
+def test_the_prompts_of_a_version_stand_together_within_a_block_and_a_round():
+    rounds = [Fake("ABcD"), Fake(""), Fake("xYzW")]
+    (whole,) = blocks(rounds, 100)
+    assert list(Pooled(rounds, whole)) == list("cABDxzYW")
+    assert Pooled(rounds, whole, 1)[:2] == ["cc", "AA"]
+    cut = [list(Pooled(rounds, block)) for block in blocks(rounds, 3)]
+    assert cut == [list("cAB"), list("DxY"), list("zW")]
