@@ -257,6 +257,41 @@ def test_a_sweep_shares_people_asks_each_distinct_prompt_once_and_says_so(study_
     assert len({(folder / "people.parquet").stat().st_ino for folder in folders}) == 2
 
 
+class Backwards(Stubborn):
+    """Answers the last prompt first."""
+
+    def answer(self, prompts):
+        yield from reversed(list(super().answer(prompts)))
+
+
+def test_blocks_and_the_order_of_replies_change_no_table_and_leave_no_trace(study_file, monkeypatch):
+    scenario = popsim.load_scenario(study_file)
+    whole = popsim.run(scenario, "whole", engine=Stubborn())
+    monkeypatch.setattr("popsim.study.ask.BLOCK", 7)
+    cut = popsim.run(scenario, "cut", engine=Backwards())
+    same_tables(whole, cut)
+    assert whole.manifest["counts"]["prompts"] == cut.manifest["counts"]["prompts"] == 60
+    assert whole.manifest["failures"] == cut.manifest["failures"]
+    assert not [path for path in cut.path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_half_written_round_is_never_shown(study_file, monkeypatch):
+    class Dies(Seeded):
+        def answer(self, prompts):
+            if self.seen and len(self.seen) >= 37:
+                raise EngineError("gone")
+            yield from super().answer(prompts)
+
+    monkeypatch.setattr("popsim.study.ask.BLOCK", 7)
+    scenario = popsim.load_scenario(study_file)
+    with pytest.raises(EngineError, match="gone"):
+        popsim.run(scenario, "out", engine=Dies())
+    broken = popsim.load_run("out")
+    assert broken.replies["wave"].tolist() == [0] * 30
+    assert not [path for path in broken.path.iterdir() if path.name.startswith(".")]
+    same_tables(popsim.run(scenario, "out", engine=Seeded()), popsim.run(scenario, "unbroken", engine=Seeded()))
+
+
 class Fake(list):
     """A round whose prompts are letters; small ones belong to the first version, capitals to the second."""
 
