@@ -27,7 +27,7 @@ from popsim.population.values import categorical, draw_number, work_out
 from popsim.streams import rng
 
 BALANCED_FROM = 100_000
-"""People from which on a draw is balanced on its margins; of fewer, cells that expect less than one would lose people."""
+"""People from which on a draw is balanced on its margins; of fewer, rare cells would lose people over all draws."""
 
 
 def sample_people(
