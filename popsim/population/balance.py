@@ -37,7 +37,8 @@ def balance(counts: Ints, expected: Floats, aims: Sequence[Aim], random: np.rand
     what is expected. Moves are proposed so that each is about as frequent over all draws as its reverse: to a cell with
     the chance that it is rounded up, from one with the chance that it is rounded down where a parent has many people to
     round, and always where it has one. Taken are those that lower the squared misses of the margins, which lie on
-    either side alike, so that no cell gains or loses over all draws.
+    either side about alike, so that cells hardly gain or lose over all draws where margins hold many people. Where they
+    hold less than one, people go to the likelier cell: such draws are not for balancing.
 
     Args:
         counts: (parents, outcomes) whole people, within one of what is expected.
