@@ -41,7 +41,7 @@ STAGES = {
     "looking up": ("journal.py", ("get_many", "put_many")),
     "reading replies": ("reading.py", ("read_reply",)),
     "tables": ("tables.py", ("answers_table", "distributions_table", "replies_table", "states_table")),
-    "writing files": ("files.py", ("write_whole",)),
+    "writing files": ("growing.py", ("add", "keep")),
 }
 PROCESS = """
 import sys, popsim

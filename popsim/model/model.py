@@ -124,6 +124,7 @@ class PopulationModel(mesa.Model):
     def waves(self) -> Generator[Round, Readings, None]:
         """Yield each round of prompts; send back what was read from its replies, in the order of the prompts.
 
+        Nothing need be sent back where nothing that is asked later hangs on it (`Scenario.hangs_on_replies`).
         A wave is one round, or with ``presentation: pages`` one for each page that anybody is shown.
         """
         for wave, at in enumerate(self.scenario.waves):

@@ -51,6 +51,7 @@ class Round(Sequence[Prompt]):
         person: Who is asked, with ``draw``, ``arm`` and ``version`` of the questionnaire.
         before: How many questions each was asked in earlier rounds.
         questions: What is asked, by version.
+        answered: Those that a reading has answers to, by version: all, or with a readout those that it measures.
     """
 
     def __init__(
@@ -66,6 +67,11 @@ class Round(Sequence[Prompt]):
         self._seeds = self._seed(slice(None), 0)
         paged = talks is not None
         self.questions = tuple(questions_of(shown, number) if paged else shown.questions for shown in model.versions)
+        kind = scenario.readout.kind
+        self.answered = tuple(
+            questions if kind == "generate" else tuple(measured_questions(questions, kind))
+            for questions in self.questions
+        )
         self._forms = tuple(_form(scenario, questions) if questions else None for questions in self.questions)
         self._names = tuple(tuple(question.name for question in questions) for questions in self.questions)
         self._every = tuple({question.name: question for question in shown.questions} for shown in model.versions)
@@ -196,10 +202,10 @@ class Round(Sequence[Prompt]):
 
     def read(self, i: int, reply: Reply) -> Reading:
         """Read the reply to a prompt."""
-        questions, kind = self.questions[self.version[i]], self.model.scenario.readout.kind
-        if kind != "generate":
-            return read_readout(reply.text, measured_questions(questions, kind), finish=reply.finish)
-        reasoning = self.model.scenario.prompt.reasoning
+        scenario, questions = self.model.scenario, self.answered[self.version[i]]
+        if scenario.readout.kind != "generate":
+            return read_readout(reply.text, questions, finish=reply.finish)
+        reasoning = scenario.prompt.reasoning
         reading = read_reply(reply.text, questions, reasoning=reasoning, finish=reply.finish, error=reply.error)
         return reading._replace(text=reply.text) if self._talks and self.model.reads == "text" else reading
 

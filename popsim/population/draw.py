@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from popsim.errors import PopulationError
+from popsim.population.balance import Aim, balance
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -66,13 +67,14 @@ def systematic(expected: Floats, start: float) -> Ints:
     return np.diff(ticks, prepend=0)
 
 
-def draw_cells(weights: Floats, size: int, random: np.random.Generator) -> Ints:
+def draw_cells(weights: Floats, size: int, random: np.random.Generator, aims: Sequence[Aim] = ()) -> Ints:
     """Draw people from weighted cells that stand in line, in random order.
 
     Args:
         weights: One weight per cell, at any scale, in the order of the line.
         size: The number of people.
         random: One start and one shuffle are drawn from it.
+        aims: Margins that the rounding of the cells should meet (`popsim.population.balance`).
 
     Returns:
         The cell of each person, ``size`` integers.
@@ -82,7 +84,12 @@ def draw_cells(weights: Floats, size: int, random: np.random.Generator) -> Ints:
         [2, 6]
     """
     alive = np.flatnonzero(weights > 0)
-    people = np.repeat(alive, systematic(weights[alive] * (size / weights.sum()), random.random()))
+    expected = weights[alive] * (size / weights.sum())
+    counts = systematic(expected, random.random())
+    if aims:
+        aims = [Aim(aim.cell[alive], aim.weight[alive], aim.wanted) for aim in aims]
+        counts = balance(counts[None], expected[None], aims, random)[0]
+    people = np.repeat(alive, counts)
     random.shuffle(people)
     return people
 
@@ -116,7 +123,7 @@ def draw_given_at_random(chances: Floats, parent: Ints, random: np.random.Genera
     return outcome.clip(0, chances.shape[1] - 1)
 
 
-def draw_given(chances: Floats, parent: Ints, random: np.random.Generator) -> Ints:
+def draw_given(chances: Floats, parent: Ints, random: np.random.Generator, aims: Sequence[Aim] = ()) -> Ints:
     """Draw an outcome for each person given a parent cell, systematically along the line of parent cells.
 
     Each parent cell first gets the whole part of what is expected of each outcome. The people left over, few per cell,
@@ -127,6 +134,7 @@ def draw_given(chances: Floats, parent: Ints, random: np.random.Generator) -> In
         chances: Parent cells by outcomes, in the order of the line; rows of parents who occur sum to 1.
         parent: The row of each person.
         random: One start per outcome and one shuffle are drawn from it.
+        aims: Margins that the rounding should meet (`popsim.population.balance`).
 
     Returns:
         The outcome of each person.
@@ -145,6 +153,8 @@ def draw_given(chances: Floats, parent: Ints, random: np.random.Generator) -> In
     left = np.bincount(parent, minlength=rows) - counts.sum(axis=1)
     starts = np.asarray(random.random(outcomes))
     np.add.at(counts, _draw_rest(rest, np.repeat(np.arange(rows), left), starts), 1)
+    if aims:
+        counts = balance(counts, expected, aims, random)
     shuffled = random.permutation(len(parent))
     kind = np.int16 if rows < 2**15 else np.int64
     people = shuffled[np.argsort(parent[shuffled].astype(kind), kind="stable")]

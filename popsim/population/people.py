@@ -1,13 +1,16 @@
 """People drawn from a population: a table with a row per person."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from popsim.errors import PopulationError
+from popsim.population.balance import Aim
 from popsim.population.draw import (
+    Ints,
     check_size,
     draw_cells,
     draw_cells_at_random,
@@ -15,13 +18,16 @@ from popsim.population.draw import (
     draw_given_at_random,
     serpentine,
 )
-from popsim.population.fit import Fit, fit_population
+from popsim.population.fit import Fit, FittedStep, fit_population
 from popsim.population.latent import draw_confidence, draw_priors, prior_settings
 from popsim.population.rake import effective_size
 from popsim.population.respondents import draw_respondents
 from popsim.population.spec import PopulationSpec
 from popsim.population.values import categorical, draw_number, work_out
 from popsim.streams import rng
+
+BALANCED_FROM = 100_000
+"""People from which on a draw is balanced on its margins; of fewer, rare cells would lose people over all draws."""
 
 
 def sample_people(
@@ -92,16 +98,26 @@ def sample_people(
 def _draw_steps(spec: PopulationSpec, fit: Fit, size: int, seed: int) -> pd.DataFrame:
     """Draw every attribute, step by step."""
     codes: dict[str, np.ndarray] = {}
-    systematic = spec.draw == "systematic"
     narrow = {name: np.int8 if len(levels) <= 127 else np.int32 for name, levels in spec.attributes.items()}
-    for step in fit.steps:
+    for number, step in enumerate(fit.steps):
         random = rng(seed, f"population.{'+'.join(step.adds)}")
-        if step.given:
-            sizes = [len(spec.attributes[name]) for name in step.given]
-            parent = serpentine([codes[name] for name in step.given], sizes)
-            outcome = (draw_given if systematic else draw_given_at_random)(step.chances, parent, random)
+        row = serpentine([codes[name] for name in step.given], _sizes(spec, step.given)) if step.given else None
+        later = {name for after in fit.steps[number + 1 :] for name in after.given}
+        if spec.draw == "multinomial":
+            outcome = (
+                draw_cells_at_random(step.chances[0], size, random)
+                if row is None
+                else draw_given_at_random(step.chances, row, random)
+            )
+        elif row is None:
+            outcome = draw_cells(step.chances[0], size, random, _aims(spec, fit, step, {}, size))
+        elif size < BALANCED_FROM:
+            outcome = draw_given(step.chances, row, random)
         else:
-            outcome = (draw_cells if systematic else draw_cells_at_random)(step.chances[0], size, random)
+            finer = [name for name in codes if name in later and name not in step.given]
+            parent, one = _along(row, [codes[name] for name in finer], _sizes(spec, finer))
+            given = {name: codes[name][one] for name in step.given}
+            outcome = draw_given(step.chances[row[one]], parent, random, _aims(spec, fit, step, given, size))
         codes |= {name: level.astype(narrow[name])[outcome] for name, level in step.codes.items()}
     columns: dict[str, Any] = {}
     for name, levels in spec.attributes.items():
@@ -112,6 +128,37 @@ def _draw_steps(spec: PopulationSpec, fit: Fit, size: int, seed: int) -> pd.Data
             drawn = np.where(drawn == absent, -1, drawn - (drawn > absent))
         columns[name] = categorical(drawn, kept)
     return pd.DataFrame(columns).assign(weight=1.0)
+
+
+def _along(row: Ints, finer: Sequence[Ints], sizes: Sequence[int]) -> tuple[Ints, Ints]:
+    """Put people in line by row and within it by what later steps hang on; gives their places, and one person in each.
+
+    So what is drawn is spread evenly over what it will be crossed with.
+    """
+    key = row * math.prod(sizes) + (serpentine(finer, sizes) if finer else 0)
+    place, line = pd.factorize(key, sort=True)
+    one = np.empty(len(line), dtype=np.int64)
+    one[place] = np.arange(len(row))
+    return place, one
+
+
+def _sizes(spec: PopulationSpec, names: Sequence[str]) -> list[int]:
+    return [len(spec.attributes[name]) for name in names]
+
+
+def _aims(spec: PopulationSpec, fit: Fit, step: FittedStep, given: Mapping[str, Ints], size: int) -> list[Aim]:
+    """Give the margins that a draw is balanced on, over parents by outcomes; none where they cannot be met together."""
+    if not step.raked.converged or size < BALANCED_FROM:
+        return []
+    parents, outcomes = len(next(iter(given.values()), [0])), step.chances.shape[1]
+    cells = {name: np.repeat(codes, outcomes) for name, codes in given.items()}
+    cells |= {name: np.tile(codes, parents) for name, codes in step.codes.items()}
+    aims = []
+    for margin in step.margins:
+        unit = fit.units.get(margin.margin.unit)
+        weight = 1 / unit.people_in(cells) if unit else np.ones(parents * outcomes)
+        aims.append(Aim(margin.index(spec, cells), weight, margin.target))
+    return aims
 
 
 def level_codes(spec: PopulationSpec, people: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -173,6 +173,11 @@ class Scenario(Frozen):
         arms, questions = ", ".join(self.arms), len(self.questionnaire.questions)
         return f"<Scenario {self.name}: {self.size} of {self.population.name}, {questions} questions, arms {arms}>"
 
+    @property
+    def hangs_on_replies(self) -> bool:
+        """Whether what is asked later hangs on what was replied before."""
+        return self.remember or self.share_opinions is not None or self.presentation == "pages"
+
     def shown(self, arm: str) -> Questionnaire:
         """Give the questionnaire as one arm sees it."""
         return set_arm(self.questionnaire.of_group(self.group), arm, self.arms[arm].parameters)

@@ -1,9 +1,9 @@
-"""Asking: the rounds of many runs pooled into one engine call, unreadable replies asked again."""
+"""Asking: the rounds of many runs pooled and put to the engine block by block, unreadable replies asked again."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -15,6 +15,11 @@ from popsim.survey import Reading, Status
 
 LEGAL = frozenset({"ok", "dont_know", "refused"})
 SETTLED = LEGAL | {"engine_error"}
+BLOCK = 65_536
+"""Prompts that are put to the engine in one call and settled before the next; more replies are never held."""
+
+Place = tuple[int, int]
+"""A prompt among several rounds: which round, and where in it."""
 
 
 class Asked(NamedTuple):
@@ -47,25 +52,45 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
-class Pooled(Sequence[Prompt]):
-    """The prompts of several rounds as one sequence, rendered when asked for; within a round version by version.
+def blocks(rounds: Sequence[Round], size: int) -> Iterator[list[Place]]:
+    """Cut the prompts of several rounds into blocks: round by round, of each round one stretch after the other.
 
-    Prompts of one version begin alike, so an engine's prefix cache still holds what they share when the next one comes.
+    Within a stretch the prompts of one version stand together: they begin alike, so an engine's prefix cache still
+    holds what they share when the next one comes.
+
+    Args:
+        rounds: What is asked.
+        size: Prompts in a block; the last one may have fewer.
+    """
+    block: list[Place] = []
+    for which, one in enumerate(rounds):
+        start = 0
+        while start < len(one):
+            stretch = one.version[start : start + size - len(block)]
+            block += [(which, start + i) for i in np.argsort(stretch, kind="stable").tolist()]
+            start += len(stretch)
+            if len(block) == size:
+                yield block
+                block = []
+    if block:
+        yield block
+
+
+class Pooled(Sequence[Prompt]):
+    """Prompts of several rounds as one sequence, each rendered when it is asked for.
+
+    Args:
+        rounds: What is asked.
+        places: Which prompts, in which order.
+        attempt: How often they were asked before.
     """
 
-    def __init__(self, rounds: Sequence[Round]) -> None:
-        self.rounds = rounds
-        self._orders = [np.argsort(one.version, kind="stable") for one in rounds]
-        self._ends = list(accumulate(len(one) for one in rounds))
+    def __init__(self, rounds: Sequence[Round], places: Sequence[Place], attempt: int = 0) -> None:
+        self._rounds, self._places, self._attempt = rounds, places, attempt
 
     def __len__(self) -> int:
-        """Count the prompts of all rounds."""
-        return self._ends[-1] if self._ends else 0
-
-    def locate(self, position: int) -> tuple[int, int]:
-        """Say which round a position belongs to, and where in it."""
-        which = bisect_right(self._ends, position)
-        return which, int(self._orders[which][position - (self._ends[which - 1] if which else 0)])
+        """Count the prompts."""
+        return len(self._places)
 
     @overload
     def __getitem__(self, position: int) -> Prompt: ...
@@ -75,8 +100,8 @@ class Pooled(Sequence[Prompt]):
         """Render one prompt, or several."""
         if isinstance(position, slice):
             return [self[i] for i in range(*position.indices(len(self)))]
-        which, i = self.locate(position)
-        return self.rounds[which][i]
+        which, i = self._places[position]
+        return self._rounds[which].prompt(i, self._attempt)
 
     def __iter__(self) -> Iterator[Prompt]:
         """Render the prompts one after the other."""
@@ -86,15 +111,16 @@ class Pooled(Sequence[Prompt]):
 def ask(
     rounds: Sequence[Round],
     engine: Engine,
-    sinks: Sequence[Callable[[Asked], None]],
+    sinks: Sequence[Callable[[list[Asked]], None]],
     progress: ProgressCallback | None = None,
 ) -> int:
-    """Ask all prompts of several rounds in one engine call, and the unreadable ones again.
+    """Ask all prompts of several rounds block by block, the unreadable ones of a block again before the next block.
 
     Args:
         rounds: What to ask.
         engine: Who answers.
-        sinks: One per round; gets each prompt of its round exactly once, when it is settled.
+        sinks: One per round; gets the settled prompts of its round in the order of their positions, each exactly once,
+            as many at a time as stand in one block.
         progress: Told after every reply.
 
     Returns:
@@ -103,34 +129,44 @@ def ask(
     Raises:
         EngineError: The engine ended without answering every prompt.
     """
-    pool = Pooled(rounds)
-    attempts = [one.attempts for one in rounds]
-    state = Progress(len(pool))
-    first: dict[int, Status] = {}
-    positions: Sequence[int] = range(len(pool))
-    prompts: Sequence[Prompt] = pool
-    attempt = 0
-    while positions:
+    state, calls = Progress(sum(map(len, rounds))), 0
+    for block in blocks(rounds, BLOCK):
+        settled, attempts = _settle(rounds, block, engine, state, progress)
+        calls += attempts
+        for which, places in groupby(sorted(block), key=itemgetter(0)):
+            sinks[which]([settled.pop(place) for place in places])
+    return calls
+
+
+def _settle(
+    rounds: Sequence[Round],
+    block: Sequence[Place],
+    engine: Engine,
+    state: Progress,
+    progress: ProgressCallback | None,
+) -> tuple[dict[Place, Asked], int]:
+    """Ask some prompts until each is settled; the second value says how often the engine was called."""
+    settled: dict[Place, Asked] = {}
+    first: dict[Place, Status] = {}
+    waiting, attempt = block, 0
+    while waiting:
         again = []
-        for k, reply in engine.answer(prompts):
-            which, i = pool.locate(positions[k])
+        for k, reply in engine.answer(Pooled(rounds, waiting, attempt)):
+            place = which, i = waiting[k]
             reading = rounds[which].read(i, reply)
-            first_status = first.setdefault(positions[k], reading.status) if attempt else reading.status
-            settled = reading.status in SETTLED or attempt + 1 == attempts[which]
+            first_status = first.get(place, reading.status)
             state.replies += 1
-            if settled:
+            if reading.status in SETTLED or attempt + 1 == rounds[which].attempts:
                 state.settled += 1
                 state.failed += reading.status not in LEGAL
-                sinks[which](Asked(i, attempt, reply, reading, first_status))
+                settled[place] = Asked(i, attempt, reply, reading, first_status)
             else:
-                first[positions[k]] = first_status
-                again.append(positions[k])
+                first[place] = first_status
+                again.append(k)
             if progress:
                 progress(state)
         attempt += 1
-        positions = sorted(again)
-        prompts = [rounds[which].prompt(i, attempt) for which, i in map(pool.locate, positions)]
-    if state.settled < state.total:
-        lost = state.total - state.settled
-        raise EngineError(f"engine {engine.fingerprint}: ended without a reply to {lost} of {state.total} prompts")
-    return attempt
+        waiting = [waiting[k] for k in sorted(again)]
+    if lost := len(block) - len(settled):
+        raise EngineError(f"engine {engine.fingerprint}: ended without a reply to {lost} of {len(block)} prompts")
+    return settled, attempt

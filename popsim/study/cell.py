@@ -1,13 +1,12 @@
 """One point of a sweep in one replicate: its model, the replies it is owed, and its folder."""
 
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-
-import pandas as pd
 
 from popsim.engines import Engine
 from popsim.model import PopulationModel, Readings, Respondent, Round, draw_graph, draw_people
@@ -16,6 +15,7 @@ from popsim.prompts import load_layout
 from popsim.scenario import Scenario, to_plain
 from popsim.study.ask import Asked
 from popsim.study.folder import earlier_starts, versions, write_graph, write_manifest, write_methods, write_table
+from popsim.study.growing import Growing
 from popsim.study.tables import (
     answers_table,
     assignment_table,
@@ -25,7 +25,11 @@ from popsim.study.tables import (
     readouts_table,
     replies_table,
     states_table,
+    tally,
 )
+from popsim.survey import Reading
+
+TOKENS = ("prompt_tokens", "completion_tokens")
 
 
 @dataclass
@@ -58,8 +62,11 @@ class Cell:
 
     Attributes:
         round: What is being asked now.
-        asked: The settled prompts of this round, by position.
-        tables: What earlier rounds gave, by name.
+        settled: How many of its prompts are settled.
+        readings: What was read of them, as far as the model goes on with it.
+        tables: The files that grow round by round, by name.
+        counts: Prompts and tokens so far.
+        statuses: Answers so far, by status and arm.
     """
 
     folder: Path
@@ -68,8 +75,11 @@ class Cell:
     model: PopulationModel
     waves: Generator[Round, Readings, None]
     round: Round
-    asked: list[Asked | None] = field(default_factory=list)
-    tables: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
+    settled: int = 0
+    readings: list[Reading] = field(default_factory=list)
+    tables: dict[str, Growing] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def write_start(self, shared: Shared) -> None:
         """Write what is known before the first answer, the manifest first."""
@@ -82,41 +92,58 @@ class Cell:
         shared.write(graph, folder / "follows.npz", lambda: write_graph(folder, model.graph))
         write_table(folder, "assignment", assignment_table(model))
 
-    def take(self, asked: Asked) -> None:
-        """Keep a settled prompt until its round is complete."""
-        self.asked = self.asked or [None] * len(self.round)
-        self.asked[asked.position] = asked
+    def take(self, settled: Sequence[Asked]) -> None:
+        """Put settled prompts into the tables, which show them when the last ones of the round have come.
 
-    def next_round(self) -> bool:
-        """Write the tables with this round and move the model to the next; says whether there is one."""
-        settled = [asked for asked in self.asked if asked is not None]
-        self.asked = []
+        Args:
+            settled: The next ones in the order of the round.
+        """
+        answers, replies = answers_table(self.round, settled, self.replicate), replies_table(self.round, settled)
         new = {
-            "answers": answers_table(self.round, settled, self.replicate),
+            "answers": answers,
             "distributions": distributions_table(self.round, settled, self.replicate),
-            "replies": replies_table(self.round, settled),
+            "replies": replies,
         }
-        if self.round.number == 0:
-            new["states"] = states_table(self.model, self.round.wave)
         if self.model.scenario.readout.kind != "generate":
             new["readouts"] = readouts_table(self.round, settled, self.replicate)
-        for name, table in new.items():
-            self.tables.setdefault(name, []).append(table)
-            write_table(self.folder, name, pd.concat(self.tables[name], ignore_index=True))
+        for name, rows in new.items():
+            self._table(name).add(rows)
+        self.statuses += tally(answers)
+        self.counts += Counter(prompts=len(replies), **{name: int(replies[name].sum()) for name in TOKENS})
+        self.settled += len(settled)
+        if self.model.scenario.hangs_on_replies:
+            self.readings += [one.reading._replace(recall="", reasoning="", distributions=()) for one in settled]
+        if self.settled == len(self.round):
+            for name in new:
+                self._table(name).keep()
+
+    def next_round(self) -> bool:
+        """Write what has happened up to this round and move the model to the next; says whether there is one."""
+        if self.round.number == 0:
+            states = self._table("states")
+            states.add(states_table(self.model, self.round.wave))
+            states.keep()
         write_table(self.folder, "heard", heard_table(self.model))
+        readings, self.readings, self.settled = self.readings, [], 0
         try:
-            self.round = self.waves.send([asked.reading for asked in settled])
+            self.round = self.waves.send(readings)
         except StopIteration:
             return False
         return True
 
+    def drop(self) -> None:
+        """Take away what was written of a round that is not complete."""
+        for table in self.tables.values():
+            table.drop()
+
+    def _table(self, name: str) -> Growing:
+        return self.tables.setdefault(name, Growing(self.folder, name))
+
     def finish(self, engine_counts: dict[str, int | None], closing: dict[str, Any]) -> None:
         """Mark the folder complete."""
-        answers = pd.concat(self.tables["answers"], ignore_index=True)
-        replies = pd.concat(self.tables["replies"], ignore_index=True)
-        tokens = {name: int(replies[name].sum()) for name in ("prompt_tokens", "completion_tokens")}
-        counted = {"prompts": len(replies), **engine_counts, **tokens}
-        self.manifest |= {"counts": counted, "failures": failures(answers), **closing, "state": "complete"}
+        tokens = {name: self.counts[name] for name in TOKENS}
+        counted = {"prompts": self.counts["prompts"], **engine_counts, **tokens}
+        self.manifest |= {"counts": counted, "failures": failures(self.statuses), **closing, "state": "complete"}
         write_manifest(self.folder, self.manifest)
         write_methods(self.folder, self.manifest)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 from popsim.engines import Engine, Prompt, Reply, answer_all, load_engine, split_spec
@@ -10,7 +11,7 @@ from popsim.engines.cache import Cache, opened
 from popsim.engines.journal import prompt_key
 from popsim.model import PopulationModel, Respondent, Round
 from popsim.scenario import EngineSettings, Point
-from popsim.study.ask import Pooled
+from popsim.study.ask import BLOCK, Pooled, blocks
 from popsim.study.cell import Shared, build
 from popsim.study.needs import check_abilities
 
@@ -97,7 +98,7 @@ def estimate(
             count.add(model, first)
         tried = _Probe()
         if engine is not None and probe:
-            tried = _try(engine, Pooled(rounds), probe, cache if reads == "text" else None)
+            tried = _try(engine, rounds, probe, cache if reads == "text" else None)
         found.append(_put_together(settings.spec, count, tried))
     return found
 
@@ -176,10 +177,10 @@ def _engine(settings: EngineSettings) -> Engine:
     return load_engine(settings.spec, **settings.options)
 
 
-def _try(engine: Engine, pool: Pooled, probe: int, cache: str | Path | None) -> _Probe:
+def _try(engine: Engine, rounds: Sequence[Round], probe: int, cache: str | Path | None) -> _Probe:
     """Ask some prompts from all over the study, and keep the replies where there is a cache."""
-    step = max(1, len(pool) // probe)
-    prompts = [pool[position] for position in range(0, len(pool), step)[:probe]]
+    step = max(1, sum(map(len, rounds)) // probe)
+    prompts = list(Pooled(rounds, list(islice(chain.from_iterable(blocks(rounds, BLOCK)), 0, step * probe, step))))
     started = time.monotonic()
     replies = answer_all(engine, prompts[:1])
     first = time.monotonic() - started

@@ -331,8 +331,19 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    try:
+    with writing(path):
         write_whole(path, write)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line why a file of a folder cannot be written.
+
+    Raises:
+        RunError: It cannot.
+    """
+    try:
+        yield
     except OSError as problem:
         raise RunError(
             f"{path}: cannot be written: {problem.strerror or problem}; what was answered is stored: free some space "

@@ -218,7 +218,6 @@ def _last_asked(run: Run, people: pd.DataFrame, replies: pd.DataFrame, row: int)
     """Go through a run's waves again with its stored replies, to the last prompt that a person was sent."""
     scenario = run.scenario
     model = PopulationModel(scenario, people=people.set_index("person").rename_axis(None), graph=run.follows)
-    hangs_on_replies = scenario.remember or scenario.share_opinions or scenario.presentation == "pages"
     rounds = model.waves()
     asked = next(rounds)
     last = asked, int(np.flatnonzero(asked.person == row)[0])
@@ -228,7 +227,7 @@ def _last_asked(run: Run, people: pd.DataFrame, replies: pd.DataFrame, row: int)
         stored = replies[replies["wave"].eq(asked.wave) & replies["round"].eq(asked.number)]
         if len(stored) < len(asked):
             return last
-        texts = stored["text"].fillna("") if hangs_on_replies else ()
+        texts = stored["text"].fillna("") if scenario.hangs_on_replies else ()
         try:
             asked = rounds.send([asked.read(i, Reply(text)) for i, text in enumerate(texts)])
         except StopIteration:

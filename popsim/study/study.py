@@ -5,6 +5,7 @@ import itertools
 import json
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -184,12 +185,12 @@ def _sweep(
             manifest["counts"], gone = _field_by_engine(cells, engines, asking, progress)
             failed |= gone
             cells = {key: cell for key, cell in cells.items() if key not in failed}
-            swept = _swept_answers(points, cells)
-            write_table(folder, "answers", swept)
+            write_table(folder, "answers", _swept_answers(points, cells))
             write_table(folder, "points", points_table(points, replicates, cells, failed))
             people = next(iter(cells.values())).manifest
             manifest |= {name: people[name] for name in ("population_fit", "weights", "template")}
-            manifest |= {"tokens": _tokens(cells.values()), "failures": failures(swept)}
+            counted = sum((cell.statuses for cell in cells.values()), Counter())
+            manifest |= {"tokens": _tokens(cells.values()), "failures": failures(counted)}
             manifest |= {
                 "state": "incomplete" if failed else "complete",
                 "seconds": round(time.monotonic() - started, 3),
@@ -276,20 +277,24 @@ def _field(cells: Sequence[Cell], engine: Engine, progress: ProgressCallback | N
     """Advance all cells wave by wave; whatever they ask in the same round goes to the engine together.
 
     Returns:
-        How often the engine was called in each wave (on pages: for each page of it): once, and once more for every
-        further attempt at unreadable replies.
+        How often the engine was called in each wave (on pages: for each page of it): once for each block of prompts
+        (`popsim.study.ask.BLOCK`), and once more for every further attempt at unreadable replies.
     """
     started = time.monotonic()
     calls: list[int] = []
     active = list(cells)
-    while active:
-        calls.append(ask([cell.round for cell in active], engine, [cell.take for cell in active], progress))
-        still = [cell for cell in active if cell.next_round()]
+    try:
+        while active:
+            calls.append(ask([cell.round for cell in active], engine, [cell.take for cell in active], progress))
+            still = [cell for cell in active if cell.next_round()]
+            for cell in active:
+                if cell not in still:
+                    counts = _engine_counts(engine) if len(cells) == 1 else {}
+                    cell.finish(counts, _closing(cell, engine, time.monotonic() - started))
+            active = still
+    finally:
         for cell in active:
-            if cell not in still:
-                counts = _engine_counts(engine) if len(cells) == 1 else {}
-                cell.finish(counts, _closing(cell, engine, time.monotonic() - started))
-        active = still
+            cell.drop()
     return calls
 
 

@@ -1,6 +1,7 @@
 """The tables of a Run folder, each made by column from settled prompts or from a model."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -13,8 +14,8 @@ from popsim.evaluate.sample import changes_by_person
 from popsim.model import PopulationModel, Round, seen_posts, treated
 from popsim.network import NEVER
 from popsim.scenario import Point, Scenario
-from popsim.study.ask import LEGAL, Asked
-from popsim.survey import QUANTILES, STATUSES, Question, Questionnaire, Status, moments, quantiles
+from popsim.study.ask import Asked
+from popsim.survey import FAILURES, QUANTILES, STATUSES, Question, Status, moments, quantiles
 
 _MEASURED = (
     ("left_out", np.float64),
@@ -63,7 +64,7 @@ def distributions_table(asked: Round, settled: Sequence[Asked], replicate: int) 
     ``value`` is the number, the option's index of a choice, or the bin's index of a density question; of a change that
     was measured, ``question`` is its name.
     """
-    vignette = _places(asked.model.questionnaires[0])
+    vignette = _places(asked)
     found = [
         *(
             (one.position, vignette[row.question], row.question, range(len(row.probabilities)), row.probabilities, 100)
@@ -84,8 +85,8 @@ def distributions_table(asked: Round, settled: Sequence[Asked], replicate: int) 
             "replicate": replicate,
             "person": np.repeat(asked.person[where], sizes),
             "wave": asked.wave,
-            "vignette": [name for _, name, _, values, *_ in found for _ in values],
-            "question": [name for _, _, name, values, *_ in found for _ in values],
+            "vignette": pd.array([name for _, name, _, values, *_ in found for _ in values], dtype="str"),
+            "question": pd.array([name for _, _, name, values, *_ in found for _ in values], dtype="str"),
             "draw": np.repeat(asked.draw[where], sizes),
             "value": np.array([value for *_, values, _, _ in found for value in values], dtype=np.float64),
             "probability": np.array([p / whole for *_, shares, whole in found for p in shares], dtype=np.float64),
@@ -214,19 +215,26 @@ def states_table(model: PopulationModel, wave: int) -> pd.DataFrame:
     )
 
 
-def failures(answers: pd.DataFrame) -> dict[str, Any]:
-    """Count failed answers by status and arm."""
-    failed = answers[~answers["status"].isin(LEGAL)]
-    by_status: dict[str, dict[str, int]] = {}
-    for row in failed.groupby(["status", "arm"], observed=True).size().reset_index(name="count").itertuples():
-        by_status.setdefault(str(row.status), {})[str(row.arm)] = int(str(row.count))
-    total = len(answers)
-    return {
-        "answers": total,
-        "failed": len(failed),
-        "share": len(failed) / total if total else 0.0,
-        "by_status": by_status,
+def tally(answers: pd.DataFrame) -> Counter[tuple[str, str]]:
+    """Count answers by status and arm."""
+    counts = answers.groupby(["status", "arm"], observed=True).size().reset_index(name="count")
+    return Counter({(str(row.status), str(row.arm)): int(str(row.count)) for row in counts.itertuples()})
+
+
+def failures(counts: Counter[tuple[str, str]]) -> dict[str, Any]:
+    """Say how many answers failed, by status and arm.
+
+    Example:
+        >>> failures(Counter({("ok", "rise"): 3, ("missing", "rise"): 1}))
+        {'answers': 4, 'failed': 1, 'share': 0.25, 'by_status': {'missing': {'rise': 1}}}
+    """
+    by_status = {
+        status: {arm: n for (one, arm), n in counts.items() if one == status}
+        for status in FAILURES
+        if any(one == status for one, _ in counts)
     }
+    total, failed = counts.total(), sum(sum(by_arm.values()) for by_arm in by_status.values())
+    return {"answers": total, "failed": failed, "share": failed / total if total else 0.0, "by_status": by_status}
 
 
 def points_table(
@@ -307,9 +315,13 @@ def _positions(settled: Sequence[Asked]) -> NDArray[np.intp]:
     return np.fromiter((one.position for one in settled), np.intp, len(settled))
 
 
-def _places(questionnaire: Questionnaire) -> dict[str, str]:
-    """Say in which vignette each question stands, in the order of the questionnaire."""
-    return {q.name: v.name for v in questionnaire.vignettes for q in v.questions}
+def _places(asked: Round) -> dict[str, str]:
+    """Say in which vignette each question stands that is answered, in the order of the questionnaire; on pages all."""
+    places = {q.name: v.name for v in asked.model.questionnaires[0].vignettes for q in v.questions}
+    if asked.model.scenario.presentation == "pages":
+        return places
+    used = {question.name for version in np.unique(asked.version) for question in asked.answered[version]}
+    return {name: vignette for name, vignette in places.items() if name in used}
 
 
 def _asked_where(asked: Round, settled: Sequence[Asked]) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, str]]:
@@ -319,12 +331,10 @@ def _asked_where(asked: Round, settled: Sequence[Asked]) -> tuple[NDArray[np.int
         Per row the question as a position in the third value, and its place; and question -> vignette of those asked.
     """
     version = asked.version[_positions(settled)]
+    places = _places(asked)
+    code = {name: i for i, name in enumerate(places)}
     first = {int(number): settled[at] for number, at in zip(*np.unique(version, return_index=True), strict=True)}
     names = {number: [row.question for row in one.reading.answers] for number, one in first.items()}
-    used = {name for some in names.values() for name in some}
-    pages = asked.model.scenario.presentation == "pages"
-    places = {name: v for name, v in _places(asked.model.questionnaires[0]).items() if pages or name in used}
-    code = {name: i for i, name in enumerate(places)}
     order = {number: [question.name for question in asked.questions[number]] for number in names}
     of_version = {
         number: np.array([[code[name], order[number].index(name)] for name in some], dtype=np.int64).reshape(-1, 2)

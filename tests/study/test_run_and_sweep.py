@@ -14,7 +14,7 @@ import popsim
 from popsim.engines import load_engine
 from popsim.errors import EngineError, RunError, ScenarioError
 from popsim.scenario import scenario_hash
-from popsim.study.ask import Pooled
+from popsim.study.ask import Pooled, blocks
 
 COLUMNS = {
     "answers": "replicate person wave group arm vignette position question draw value label status",
@@ -257,6 +257,41 @@ def test_a_sweep_shares_people_asks_each_distinct_prompt_once_and_says_so(study_
     assert len({(folder / "people.parquet").stat().st_ino for folder in folders}) == 2
 
 
+class Backwards(Stubborn):
+    """Answers the last prompt first."""
+
+    def answer(self, prompts):
+        yield from reversed(list(super().answer(prompts)))
+
+
+def test_blocks_and_the_order_of_replies_change_no_table_and_leave_no_trace(study_file, monkeypatch):
+    scenario = popsim.load_scenario(study_file)
+    whole = popsim.run(scenario, "whole", engine=Stubborn())
+    monkeypatch.setattr("popsim.study.ask.BLOCK", 7)
+    cut = popsim.run(scenario, "cut", engine=Backwards())
+    same_tables(whole, cut)
+    assert whole.manifest["counts"]["prompts"] == cut.manifest["counts"]["prompts"] == 60
+    assert whole.manifest["failures"] == cut.manifest["failures"]
+    assert not [path for path in cut.path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_half_written_round_is_never_shown(study_file, monkeypatch):
+    class Dies(Seeded):
+        def answer(self, prompts):
+            if self.seen and len(self.seen) >= 37:
+                raise EngineError("gone")
+            yield from super().answer(prompts)
+
+    monkeypatch.setattr("popsim.study.ask.BLOCK", 7)
+    scenario = popsim.load_scenario(study_file)
+    with pytest.raises(EngineError, match="gone"):
+        popsim.run(scenario, "out", engine=Dies())
+    broken = popsim.load_run("out")
+    assert broken.replies["wave"].tolist() == [0] * 30
+    assert not [path for path in broken.path.iterdir() if path.name.startswith(".")]
+    same_tables(popsim.run(scenario, "out", engine=Seeded()), popsim.run(scenario, "unbroken", engine=Seeded()))
+
+
 class Fake(list):
     """A round whose prompts are letters; small ones belong to the first version, capitals to the second."""
 
@@ -264,8 +299,14 @@ class Fake(list):
     def version(self):
         return np.array([letter.isupper() for letter in self], dtype=int)
 
+    def prompt(self, i, attempt):
+        return self[i] * (attempt + 1)
 
-def test_pooled_prompts_are_found_again_and_those_of_a_version_stand_together():
-    pool = Pooled([Fake("ABcD"), Fake(""), Fake("xYz")])
-    assert [pool[i] for i in range(len(pool))] == list("cABDxzY") == list(pool) == pool[:]
-    assert [pool.locate(i) for i in range(7)] == [(0, 2), (0, 0), (0, 1), (0, 3), (2, 0), (2, 2), (2, 1)]
+
+def test_the_prompts_of_a_version_stand_together_within_a_block_and_a_round():
+    rounds = [Fake("ABcD"), Fake(""), Fake("xYzW")]
+    (whole,) = blocks(rounds, 100)
+    assert list(Pooled(rounds, whole)) == list("cABDxzYW")
+    assert Pooled(rounds, whole, 1)[:2] == ["cc", "AA"]
+    cut = [list(Pooled(rounds, block)) for block in blocks(rounds, 3)]
+    assert cut == [list("cAB"), list("DxY"), list("zW")]
