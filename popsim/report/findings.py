@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from popsim.evaluate.marks import PLANNED
-
 SPREAD_NOTE = (
     "ratio: spread of the model on that of people; 1 is as it should be. Flagged below 0.9 or above 1.11 where it also "
     "is three standard errors from 1. The SD of people follows from the standard error of their mean. pooled: fall, "
@@ -210,7 +208,7 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
     shown["95% interval"] = ["none" if low != low else f"{low:.3f} to {high:.3f}" for low, high in ends]
     shown["z"] = ["" if z != z else f"{round(z, 1) + 0.0:5.1f}" for z in effects["z"]]
     shown["sign"] = ["same" if same else "OTHER" for same in effects["same_sign"]]
-    planned = effects["plan"].eq(PLANNED)
+    planned = effects["plan"].eq("planned")
     if planned.any():
         shown["plan"] = effects["plan"].where(planned, "")
     return _without_constant(shown, "column", "group")
