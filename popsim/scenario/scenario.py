@@ -207,7 +207,8 @@ def load_scenario(name: str | Path, overrides: Mapping[str, Any] | None = None) 
 
     Args:
         name: A path, or the name of a shipped scenario.
-        overrides: Values that replace those of the file, by dotted path, for example ``{"size": 100}``.
+        overrides: Values that replace those of the file, by dotted path, for example ``{"size": 100}``. Another
+            questionnaire or population needs another plan, or ``{"analysis": None}``.
 
     Raises:
         PopsimError: The file, a path in it, or a value is wrong.
@@ -260,8 +261,9 @@ def _read(name: str | Path, overrides: Mapping[str, Any] | None) -> tuple[Path, 
     path = find_file(str(name), "scenarios", ScenarioError)
     data = read_yaml(path, ScenarioError)
     base = _resolve(data, path)
+    known = {**base.model_dump(), "analysis": None}
     for dotted, value in (overrides or {}).items():
-        put(data, base.model_dump(), dotted, value, f"{path}: overrides")
+        put(data, known, dotted, value, f"{path}: overrides")
     return path, data, _resolve(data, path) if overrides else base
 
 

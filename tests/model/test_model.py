@@ -166,7 +166,9 @@ def test_the_longest_reply_fits_and_a_free_one_has_room_for_a_loose_form():
     age = {"name": "age", "kind": "number", "text": "How old are you?", "minimum": 18, "maximum": 99}
     one = {"name": "one", "pages": [{"questions": [age]}]}
     short = oil(
-        questionnaire={"name": "one", "topic": "t", "task": "t", "vignettes": [one]}, **{"prompt.reasoning": False}
+        questionnaire={"name": "one", "topic": "t", "task": "t", "vignettes": [one]},
+        analysis=None,
+        **{"prompt.reasoning": False},
     )
     fenced = '```json\n{"age": "45"}\n```'
     assert next(PopulationModel(short).waves())[0].sampling.max_tokens >= len(fenced)

@@ -122,7 +122,9 @@ def test_a_readout_that_does_not_fit_the_study_is_refused(overrides, message):
 
 
 def test_a_bare_word_is_the_kind_and_settings_can_be_swept():
-    scenario = popsim.load_scenario("oil_price_fall", {"readout": "number", "prompt.reasoning": False})
+    scenario = popsim.load_scenario(
+        "oil_price_fall", {"readout": "number", "prompt.reasoning": False, "analysis": None}
+    )
     assert (scenario.readout.kind, scenario.readout.particles) == ("number", 64)
     assert popsim.Scenario.model_validate(to_plain(scenario)) == scenario
     finer = {"readout.kind": "number", "readout.floor": 0.0, "readout.reasonings": 2}
