@@ -286,7 +286,8 @@ def _joint_rows(column: _Column) -> list[tuple[object, ...]]:
         gaps = column.found.value[places] - np.array([target.value for target in targets])
         z = gaps / np.sqrt(column.found.se[places] ** 2 + human**2 + own**2)
         test = joint_test(gaps, column.found.draws[:, places], human, own)
-        rows.append((column.sample.label, name, *test, float(np.abs(z).max())))
+        if not np.isnan(test.p):
+            rows.append((column.sample.label, name, *test, float(np.abs(z).max())))
     return rows
 
 

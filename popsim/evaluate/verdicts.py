@@ -16,6 +16,7 @@ VERDICTS = ("inside", "undecided", "outside")
 MARGIN_OF_SD = 0.2
 MARGIN_OF_SHARE = 0.05
 _LEVEL = 0.05
+_FEWEST_DRAWS = 3
 
 
 def human_error(target: Target, value: float, se: float, n: float) -> float:
@@ -128,7 +129,7 @@ def joint_test(gaps: Values, drawn: Values, human: Values, own: Values) -> Joint
 
     Args:
         gaps: (k,) simulated less human.
-        drawn: (draws, k) resampled figures.
+        drawn: (draws, k) resampled figures; a resample that lacks one of them (few could be read) is left aside.
         human: (k,) sampling errors of the human figures.
         own: (k,) their errors of reading and rounding, which are independent.
 
@@ -137,14 +138,19 @@ def joint_test(gaps: Values, drawn: Values, human: Values, own: Values) -> Joint
         >>> joint_test(np.array([3.0, 0.0]), drawn, np.zeros(2), np.zeros(2)).p < 0.02
         True
     """
+    drawn = drawn[np.isfinite(drawn).all(axis=1)]
+    if len(drawn) < _FEWEST_DRAWS:
+        return Joint(len(gaps), np.nan, 0, np.nan)
     covariance = np.atleast_2d(np.cov(drawn, rowvar=False))
     sd = np.sqrt(np.diag(covariance))
     ratio = np.divide(human, sd, out=np.zeros_like(human), where=sd > 0)
     both = covariance * (1 + np.outer(ratio, ratio)) + np.diag(own**2 + np.where(sd > 0, 0.0, human**2))
     scale = np.sqrt(np.diag(both))
-    values, vectors = np.linalg.eigh(both / np.outer(scale, scale))
+    moves = scale > 0
+    scale = scale[moves]
+    values, vectors = np.linalg.eigh(both[np.ix_(moves, moves)] / np.outer(scale, scale))
     kept = values > 1e-8
-    along = vectors[:, kept].T @ (gaps / scale)
+    along = vectors[:, kept].T @ (gaps[moves] / scale)
     draws, freedom = len(drawn), int(kept.sum())
     shrink = max((draws - freedom - 2) / (draws - 1), 0.0)
     chi2 = shrink * float(np.sum(along**2 / values[kept]))

@@ -55,7 +55,8 @@ def get_tokenizer(folder: Path, config: TuneConfig) -> Tokenizer:
     """
     path = folder / "tokenizer.json"
     if not (folder / "tokenizer_config.json").is_file():
-        pairs = draw_pairs(config.draw, "train", config.tokenizer.pairs)
+        whole = config.draw.model_copy(update={"broken": 0.0})
+        pairs = draw_pairs(whole, "train", config.tokenizer.pairs)
         texts = [text for pair in pairs for text in (pair.prompt, *pair.answers)]
         write_tokenizer(train_tokenizer(texts, config.tokenizer.vocabulary), folder, config.model.context)
     return Tokenizer.from_file(str(path))

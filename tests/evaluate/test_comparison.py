@@ -219,6 +219,17 @@ def test_holm_agrees_with_statsmodels():
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
+def test_the_joint_test_leaves_aside_resamples_that_lack_a_figure_and_figures_that_never_move():
+    drawn = np.random.default_rng(0).normal(size=(400, 3))
+    gaps, none = np.array([2.0, 1.0, 0.5]), np.zeros(3)
+    whole = joint_test(gaps, drawn, none, none)
+    torn = np.vstack([drawn, [np.nan, 0, 0]])
+    assert joint_test(gaps, torn, none, none) == whole
+    still = np.column_stack([drawn, np.full(400, 7.0)])
+    assert joint_test(np.append(gaps, 0.0), still, np.zeros(4), np.zeros(4))[1:] == pytest.approx(whole[1:])
+    assert np.isnan(joint_test(gaps, np.full((400, 3), np.nan), none, none).p)
+
+
 def test_the_joint_test_holds_its_level_with_sums_that_are_fixed():
     rng = np.random.default_rng(5)
     shape = np.array([[1.0, 0.0, 0.3, -1.3], [0.5, 1.0, 0.0, -1.5], [0.0, 0.2, 0.4, -0.6]])  # columns sum to zero

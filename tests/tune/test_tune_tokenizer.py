@@ -15,7 +15,7 @@ from popsim.tune.tokenizer import END, chat, train_tokenizer, write_tokenizer
 
 @cache
 def drawn():
-    draw = load_tune_config("nano").draw.model_copy(update={"cell": 32})
+    draw = load_tune_config("nano").draw.model_copy(update={"cell": 32, "broken": 0})
     return [pair for cell in range(12) for pair in draw_cell(draw, "train", cell)]
 
 
