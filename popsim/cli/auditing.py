@@ -1,10 +1,9 @@
 """Printing what an audit found: how answers spread, what failed, what open answers draw on."""
 
-import textwrap
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from popsim.cli.printing import WIDTH, out, print_table
+from popsim.cli.printing import out, print_table, print_text
 
 if TYPE_CHECKING:
     from popsim.study.auditing import Findings
@@ -23,15 +22,15 @@ def print_findings(found: "Findings", fitted: Collection[str] = ()) -> None:
         title = "Subgroups, beside those of people: SD, and mean less that of the others"
         print_table(lay_out.subgroup_table(found.subgroups), title)
     for row in found.warnings.itertuples():
-        _say(f"LOOK AT {row.column}: {row.warning}.")
+        print_text(f"LOOK AT {row.column}: {row.warning}.")
     if len(found.ratios):
-        _say(lay_out.SPREAD_NOTE)
+        print_text(lay_out.SPREAD_NOTE)
     _print_failures(found)
     if len(found.channels):
         for (group, vignette), here in found.channels.groupby(["group", "vignette"], sort=False):
             title = f"What open answers draw on: {vignette}, {group}, all arms, % of answers"
             print_table(lay_out.channel_table(here), title)
-        _say(lay_out.CHANNEL_NOTE)
+        print_text(lay_out.CHANNEL_NOTE)
 
 
 def _print_failures(found: "Findings") -> None:
@@ -42,18 +41,14 @@ def _print_failures(found: "Findings") -> None:
     out.print("\nFailed prompts, whose answers are left out above")
     for column, rates in found.failures.groupby("column", sort=False):
         for line in failure_lines(str(column), rates):
-            _say(f"  {line}")
+            print_text(f"  {line}")
     for column, held in found.held.groupby("column", sort=False):
         for line in held_lines(str(column), held):
-            _say(f"  {line}.")
+            print_text(f"  {line}.")
     if len(found.held):
-        _say(HELD_NOTE)
+        print_text(HELD_NOTE)
     many = uncertain(found.bounds)
     if len(many):
         title = "Means of which more than 2 % of answers are missing, with their worst-case bounds"
         print_table(bounds_table(many), title)
-        _say(BOUNDS_NOTE)
-
-
-def _say(text: str) -> None:
-    out.print(textwrap.fill(text, WIDTH, subsequent_indent="  "))
+        print_text(BOUNDS_NOTE)

@@ -1,12 +1,11 @@
 """popsim code: open answers coded by a language model, beside the list of words and codes of your own."""
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from popsim.cli.printing import WIDTH, out, print_table, progress_bar
+from popsim.cli.printing import out, print_table, print_text, progress_bar
 from popsim.cli.reporting import RunArgument
 
 if TYPE_CHECKING:
@@ -57,4 +56,4 @@ def _print(found: "Coding", engine: str) -> None:
         f"who coded for the published study agreed on {HANDS_AGREE:.0%} of codes. A model that codes its own answers "
         "is no independent coder."
     )
-    out.print(textwrap.fill(note, WIDTH))
+    print_text(note, "")

@@ -1,8 +1,7 @@
 """popsim compare: simulated answers beside human figures, for a reader in a window of 120 columns."""
 
 import json
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from popsim.cli.auditing import print_findings
 from popsim.cli.learning import print_learning
 from popsim.cli.planning import print_planned
-from popsim.cli.printing import WIDTH, out, print_table
+from popsim.cli.printing import out, print_table, print_text
 from popsim.cli.records import compare_records, is_of_records
 from popsim.cli.studies import CacheOption
 from popsim.errors import RunError
@@ -25,7 +24,7 @@ _STATISTIC = {"trimmed_sd": "trimmed SD", "sd": "SD", "joint_share": "share"}
 _ARM = {"pooled_reversed": "pooled", "contrast": "both"}
 _COMPARED = ("targets", "effects", "contrasts", "distances", "joint")
 _AUDITED = ("ratios", "parts", "warnings", "failures", "bounds", "channels", "subgroups", "held")
-_PLANNED = {"contrasts": "planned_contrasts", "models": "planned_models"}
+_PLANNED = ("contrasts", "models")
 _PAIR = " and "
 _SHOWN = {"ordinal EMD": "EMD", "total variation": "TV", "Wasserstein-1": "Wasserstein-1", "KS": "KS"}
 
@@ -87,11 +86,9 @@ def compare(
     if tables is not None:
         tables.mkdir(parents=True, exist_ok=True)
         regressions(*loaded, wave=wave).to_csv(tables / "regressions.csv", index=False)
-        for holder, names in ((found, _COMPARED), (findings, _AUDITED)):
+        for holder, names, before in ((found, _COMPARED, ""), (findings, _AUDITED, ""), (plans, _PLANNED, "planned_")):
             for name in names:
-                getattr(holder, name).to_csv(tables / f"{name}.csv", index=False)
-        for name, file in _PLANNED.items():
-            getattr(plans, name).to_csv(tables / f"{file}.csv", index=False)
+                getattr(holder, name).to_csv(tables / f"{before}{name}.csv", index=False)
     if as_json:
         typer.echo(_as_json(found, findings, rates, plans))
         return
@@ -99,23 +96,28 @@ def compare(
     print_findings(findings, found.fitted)
     print_planned(plans, cached)
     for notice in dict.fromkeys(run.manifest["engine"]["notice"] for run in loaded if "engine" in run.manifest):
-        out.print(textwrap.fill(notice, WIDTH))
+        print_text(notice, "")
 
 
 def _as_json(found: "Comparison", findings: "Findings", rates: Any, plans: "Planned") -> str:
     """Give every table as a list of rows, and what is said of them."""
-    tables = _own_tables(rates, plans)
-    tables |= {name: json.loads(getattr(found, name).to_json(orient="records")) for name in _COMPARED}
-    tables |= {name: json.loads(getattr(findings, name).to_json(orient="records")) for name in _AUDITED}
+    tables = {**_own_tables(rates, plans), **_rows(found, _COMPARED), **_rows(findings, _AUDITED)}
     about = {"fitted": found.fitted, "left_out": found.left_out, "intervals": found.intervals}
     return json.dumps({**tables, **about}, indent=1, ensure_ascii=False)
 
 
 def _own_tables(rates: Any, plans: "Planned") -> dict[str, Any]:
     """Give what is said of runs alone as lists of rows: learning rates, and what was planned."""
-    tables = {file: getattr(plans, name) for name, file in _PLANNED.items()} | {"learning": rates}
-    rows = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+    rows = _rows(plans, _PLANNED, "planned_") | {"learning": _records(rates)}
     return {**rows, "plans": [record for record in plans.records if record], "notes": list(plans.notes)}
+
+
+def _rows(holder: Any, names: Sequence[str], before: str = "") -> dict[str, Any]:
+    return {f"{before}{name}": _records(getattr(holder, name)) for name in names}
+
+
+def _records(table: Any) -> Any:
+    return json.loads(table.to_json(orient="records"))
 
 
 def _print(found: "Comparison") -> None:
@@ -129,12 +131,12 @@ def _print(found: "Comparison") -> None:
     if len(found.effects):
         print_table(effects_table(found.effects), "Effects of one arm against another")
         for line in contrast_lines(found.contrasts):
-            out.print(textwrap.fill(f"  {line}", WIDTH, subsequent_indent="    "))
+            print_text(f"  {line}", "    ")
     for group, here in found.distances.groupby("group", sort=False):
         print_table(_distances(here), f"{group!s}: distance to the human distribution, and that of reference lines")
     out.print()
     for line in _closing(found):
-        out.print(textwrap.fill(line, WIDTH))
+        print_text(line, "")
 
 
 def _headed(column: str, found: "Comparison") -> str:
@@ -224,14 +226,11 @@ def _interval(row: Any) -> str:
     return f"{low} to {high}"
 
 
-def _without_constant(frame: Any, *names: str) -> Any:
-    """Leave out columns that say the same in every row."""
-    return frame.drop(columns=[name for name in names if frame[name].nunique() == 1])
-
-
 def _distances(distances: Any) -> Any:
     """Show the distance that is read most of each distribution, all columns side by side; JSON holds the others."""
     import pandas as pd
+
+    from popsim.report.findings import without_constant
 
     cell = ["vignette", "outcome", "arm"]
     ordered = pd.MultiIndex.from_frame(distances.loc[distances["distance"].eq("ordinal EMD"), cell])
@@ -247,7 +246,7 @@ def _distances(distances: Any) -> Any:
     named = {"arm": _ARM, "distance": _SHOWN}
     shown["outcome"] = ["both" if _PAIR in outcome else outcome for outcome in shown["outcome"]]
     shown = shown.replace(named).rename(columns=lambda name: name.replace("_", " "))
-    return _without_constant(shown, "arm")
+    return without_constant(shown, "arm")
 
 
 def _closing(found: "Comparison") -> Iterator[str]:

@@ -1,12 +1,11 @@
 """popsim correct: what a few real answers make of simulated ones, and how many answers these are worth."""
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from popsim.cli.printing import WIDTH, out, print_table
+from popsim.cli.printing import out, print_table, print_text
 from popsim.errors import RunError, TargetError
 
 if TYPE_CHECKING:
@@ -84,20 +83,20 @@ def _print(found: "Correction") -> None:
         shown = found.overlap if several else found.overlap.drop(columns="arm")
         print_table(shown, "Humans beside the population that they are to speak for (difference in SD)")
     for warning in found.warnings:
-        _say(f"LOOK AT {warning}.")
+        print_text(f"LOOK AT {warning}.")
     for (outcome, arm), here in found.figures.groupby(["outcome", "arm"], sort=False):
         print_table(
             _figures(here), f"{outcome}, {arm}: {here['people'].iloc[0]} human answers, 95% intervals in brackets"
         )
         if len(said := _worth(here)):
-            _say(said)
+            print_text(said)
     out.print()
     for note in found.notes:
-        _say(f"{note}.")
-    _say(_NOTE)
+        print_text(f"{note}.")
+    print_text(_NOTE)
     if len(found.fit):
         print_table(found.fit, "How well each human's own answer is foretold, cross-validated")
-        _say(_FIT_NOTE)
+        print_text(_FIT_NOTE)
 
 
 def _figures(here: Any) -> Any:
@@ -137,10 +136,6 @@ def _answers(row: Any) -> str:
 
 def _with_interval(value: float, low: float, high: float) -> str:
     return "{:.2f} ({:.2f} to {:.2f})".format(*(round(one, 2) + 0.0 for one in (value, low, high)))
-
-
-def _say(text: str) -> None:
-    out.print(textwrap.fill(text, WIDTH, subsequent_indent="  "))
 
 
 _NOTE = (

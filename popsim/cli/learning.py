@@ -1,9 +1,8 @@
 """Printing how far respondents moved towards what they were shown."""
 
-import textwrap
 from typing import Any
 
-from popsim.cli.printing import WIDTH, out, print_table
+from popsim.cli.printing import print_table, print_text
 
 
 def print_learning(table: Any) -> None:
@@ -27,5 +26,5 @@ def print_learning(table: Any) -> None:
             "run the scenario with prompt: {weighing: false} as well and give both runs"
         )
     for paragraph in paragraphs:
-        out.print(textwrap.fill(paragraph, WIDTH))
+        print_text(paragraph, "")
     print_table(published_learning_rates(), "Published weights, each on its own signal; none is a standard")

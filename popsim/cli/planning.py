@@ -1,9 +1,8 @@
 """Printing what was planned, and what came of it."""
 
-import textwrap
 from typing import TYPE_CHECKING, Any
 
-from popsim.cli.printing import WIDTH, out, print_table
+from popsim.cli.printing import out, print_table, print_text
 
 if TYPE_CHECKING:
     from popsim.study.planned import Planned
@@ -22,18 +21,20 @@ def print_planned(found: "Planned", cached: int = 0) -> None:
         print_table(_model(here), f"{first['column']}: {first['name']}{_all_planned(here)}, {_about(first)}")
     out.print()
     for line in [*found.notes, *status(found.records, cached)]:
-        out.print(textwrap.fill(line, WIDTH, subsequent_indent="  "))
+        print_text(line)
 
 
 def _contrasts(here: Any) -> Any:
     """Lay out a row per contrast, with marks where only some were planned."""
+    from popsim.report.findings import chance
+
     mixed = here["plan"].nunique() > 1
     shown = here[["plan", "name"]].copy() if mixed else here[["name"]].copy()
     shown["of"] = [f"{_outcome(row, here)}: {row.contrast}" for row in here.itertuples()]
     shown["estimate"] = [f"{value:+.3f}" for value in here["estimate"]]
     ends = zip(here["low"], here["high"], strict=True)
     shown["95% interval"] = ["none" if low != low else f"{low:+.3f} to {high:+.3f}" for low, high in ends]
-    shown["Holm p"] = [_p(value) for value in here["holm_p"]]
+    shown["Holm p"] = [chance(value) for value in here["holm_p"]]
     verdicts = zip(here["expect"], here["verdict"], strict=True)
     shown["expected"] = [f"{expect}: {said}" if said else expect for expect, said in verdicts]
     shown["n"] = here["n"]
@@ -42,12 +43,14 @@ def _contrasts(here: Any) -> Any:
 
 def _model(here: Any) -> Any:
     """Lay out a row per term."""
+    from popsim.report.findings import chance
+
     shown = here[["term"]].copy()
     shown["estimate"] = [f"{value:+.3f}" for value in here["estimate"]]
     shown["s.e."] = [f"{value:.3f}" for value in here["se"]]
     ends = zip(here["low"], here["high"], strict=True)
     shown["95% interval"] = [f"{low:+.3f} to {high:+.3f}" for low, high in ends]
-    shown["p"] = [_p(value) for value in here["p"]]
+    shown["p"] = [chance(value) for value in here["p"]]
     return shown
 
 
@@ -64,7 +67,3 @@ def _about(row: Any) -> str:
 def _outcome(row: Any, here: Any) -> str:
     before = f"{row.vignette}, " if here["vignette"].nunique() > 1 else ""
     return f"{before}{row.outcome}{f': {row.of}' if row.of else ''}"
-
-
-def _p(p: float) -> str:
-    return "" if p != p else f"{p:.3f}" if p >= 0.001 else "< 0.001"

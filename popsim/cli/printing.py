@@ -1,6 +1,7 @@
 """What commands print: tables, a progress bar, and what every result has to say of itself."""
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,11 @@ err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 WIDTH = 118
 """Columns that a paragraph takes."""
+
+
+def print_text(text: str, hang: str = "  ") -> None:
+    """Print a paragraph, its second and later lines indented."""
+    out.print(textwrap.fill(text, WIDTH, subsequent_indent=hang))
 
 
 def print_table(frame: Any, title: str) -> None:

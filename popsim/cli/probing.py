@@ -1,13 +1,12 @@
 """popsim probe: does a model answer a study from what it reads, or from memory of the published result."""
 
-import textwrap
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from popsim.cli.printing import WIDTH, out, print_table, progress_bar
+from popsim.cli.printing import out, print_table, print_text, progress_bar
 from popsim.cli.studies import EngineOption, ScenarioArgument, SeedOption, SizeOption, overrides
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def _print(found: "Probe", spec: str) -> None:
         print_table(found.targets, "When the human figures were published, against what the model may know")
     out.print()
     for line in (*(found.leaks or (_silence(found.versions),)), _NOTE):
-        out.print(textwrap.fill(line, WIDTH, subsequent_indent="  "))
+        print_text(line)
 
 
 _NOTE = (

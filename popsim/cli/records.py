@@ -1,14 +1,13 @@
 """popsim compare on files of human answers: what a model predicts of each, beside baselines without one."""
 
 import json
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from popsim.cli.printing import WIDTH, err, out, print_table, progress_bar
+from popsim.cli.printing import err, out, print_table, print_text, progress_bar
 from popsim.errors import RunError
 
 if TYPE_CHECKING:
@@ -155,11 +154,13 @@ def _print(found: Sequence["Benchmark"], scores: Any) -> None:
         benchmark, counts = one.manifest["identity"]["benchmark"], one.manifest["counts"]
         left_out = sum(counts["left_out"].values())
         beside = f"; {left_out} rows without a readable answer of people are left out" if left_out else ""
-        _say(f"{one.folder}: {benchmark['task']}, {counts['records']:,} held out, {counts['known']:,} known{beside}")
+        print_text(
+            f"{one.folder}: {benchmark['task']}, {counts['records']:,} held out, {counts['known']:,} known{beside}"
+        )
         for who, statuses in counts["statuses"].items():
-            _say(f"  {who}: {_counted(statuses)}")
+            print_text(f"  {who}: {_counted(statuses)}")
         for who, read in counts["verdicts"].items():
-            _say(f"  verdicts on {who}: {read['read']:,} of {read['asked']:,} could be read")
+            print_text(f"  verdicts on {who}: {read['read']:,} of {read['asked']:,} could be read")
     if len(scores):
         print_table(scores, f"{found[0].manifest['identity']['benchmark']['name']}: scores")
     for one in found:
@@ -169,9 +170,9 @@ def _print(found: Sequence["Benchmark"], scores: Any) -> None:
                 f"{one.folder}: KL of the population against RMSE of persons, by temperature",
             )
     for note in dict.fromkeys(note for one in found for note in one.manifest["notes"]):
-        _say(f"{note}.")
+        print_text(f"{note}.")
     for notice in dict.fromkeys(one.manifest["engine"]["notice"] for one in found):
-        _say(notice)
+        print_text(notice)
     for one in found:
         out.print(f"Written to {one.folder}")
         if not one.manifest["counts"]["statuses"]["model"].get("ok"):
@@ -182,7 +183,3 @@ def _counted(statuses: dict[str, int]) -> str:
     total = sum(statuses.values())
     parts = [f"{count:,} {status} ({count / total:.1%})" for status, count in sorted(statuses.items())]
     return ", ".join(parts)
-
-
-def _say(text: str) -> None:
-    out.print(textwrap.fill(text, WIDTH, subsequent_indent="  "))

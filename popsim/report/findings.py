@@ -115,7 +115,7 @@ def subgroup_table(table: pd.DataFrame) -> pd.DataFrame:
     shown["gap"] = [_gap(row.gap, row.gap_low, row.gap_high) for row in _rows(table)]
     shown["gap of people"] = [_gap(row.human_gap, row.human_low, row.human_high) for row in _rows(table)]
     shown["gap flag"] = table["gap_flag"]
-    return _without_constant(shown, "column", "outcome", "arm")
+    return without_constant(shown, "column", "outcome", "arm")
 
 
 def failure_lines(column: str, rates: pd.DataFrame) -> Iterator[str]:
@@ -152,7 +152,7 @@ def rates_table(rates: pd.DataFrame) -> pd.DataFrame:
     shown["failed in the end"] = [f"{share:.1%}" for share in rates["failed"]]
     shown["95 % interval"] = [f"{low:.1%} to {high:.1%}" for low, high in zip(rates["low"], rates["high"], strict=True)]
     for head, name in (("p, at first", "first_p"), ("p, in the end", "p"), ("Holm p", "holm_p")):
-        shown[head] = [_p(p).removeprefix("p ").removeprefix("= ") if p == p else "" for p in rates[name]]
+        shown[head] = [chance(p) for p in rates[name]]
     return shown.loc[:, [bool(shown[name].ne("").any()) for name in shown]]
 
 
@@ -176,7 +176,7 @@ def bounds_table(bounds: pd.DataFrame) -> pd.DataFrame:
     shown["missing"] = [f"{share:.1%}" for share in bounds["missing"]]
     shown["mean of readable"] = [f"{mean:+.3f}" for mean in bounds["mean"]]
     shown["bounds"] = [f"{low:+.3f} to {high:+.3f}" for low, high in zip(bounds["low"], bounds["high"], strict=True)]
-    return _without_constant(shown, "column", "group", "vignette")
+    return without_constant(shown, "column", "group", "vignette")
 
 
 def channel_table(here: pd.DataFrame) -> pd.DataFrame:
@@ -211,7 +211,7 @@ def effects_table(effects: pd.DataFrame) -> pd.DataFrame:
     planned = effects["plan"].eq("planned")
     if planned.any():
         shown["plan"] = effects["plan"].where(planned, "")
-    return _without_constant(shown, "column", "group")
+    return without_constant(shown, "column", "group")
 
 
 def contrast_lines(contrasts: pd.DataFrame) -> Iterator[str]:
@@ -271,7 +271,7 @@ def _rows(frame: pd.DataFrame) -> Iterator[Any]:
     yield from frame.itertuples()
 
 
-def _without_constant(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
+def without_constant(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
     """Leave out columns that say the same in every row."""
     return frame.drop(columns=[name for name in names if frame[name].nunique() == 1])
 
@@ -287,5 +287,15 @@ def _percent(share: float, people: float = float("nan")) -> str:
     return f"{share:.0%}" + (f" ({people:.0%})" if people == people else "")
 
 
+def chance(p: float) -> str:
+    """Write a p-value; nothing where there is none.
+
+    Example:
+        >>> [chance(p) for p in (0.0104, 1e-9, float("nan"))]
+        ['0.010', '< 0.001', '']
+    """
+    return "" if p != p else f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
 def _p(p: float) -> str:
-    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    return f"p = {chance(p)}" if p >= 0.001 else "p < 0.001"

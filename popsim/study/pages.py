@@ -15,6 +15,7 @@ from popsim.evaluate.marks import PLANNED
 from popsim.files import write_whole
 from popsim.model import PopulationModel, Respondent, Round
 from popsim.population import margin_report
+from popsim.report.findings import chance
 from popsim.report.material import Material, Shown
 from popsim.scenario import Scenario
 from popsim.study.auditing import examine, uncertain
@@ -173,16 +174,12 @@ def _planned(run: Run) -> dict[str, Any]:
         return {}
     tables = {}
     for name, table in {"contrasts": found.contrasts, "models": found.models}.items():
-        p = {name: table[name].map(_chance) for name in ("p", "holm_p") if name in table}
+        p = {name: table[name].map(chance) for name in ("p", "holm_p") if name in table}
         shown = table.assign(plan=table["plan"].where(table["plan"].eq(PLANNED), ""), **p)
         same = [c for c in ("column", "group", "vignette") if shown[c].nunique() <= 1]
         empty = [c for c in shown if shown[c].isna().all() or shown[c].eq("").all()]
         tables[name] = shown.drop(columns=[c for c in shown if c in {*same, *empty}])
     return {"planned": tables, "notes": found.notes}
-
-
-def _chance(p: float) -> str:
-    return "" if p != p else f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _findings(run: Run, compared: Comparison | None) -> dict[str, pd.DataFrame]:
