@@ -81,11 +81,10 @@ def code_by_engine(
     if answers.empty:
         raise RunError(f"{run.path}: has no readable open answer in {' or '.join(LANGUAGES)} in wave {wave}")
     texts = answers[["asked", "quoted"]].drop_duplicates(ignore_index=True)
+    row = answers.groupby(list(texts), sort=False).ngroup().to_numpy()
     scenario = load_scenario(_write(Path(folder), texts, spec))
     done = run_study(scenario, Path(folder) / "run", engine=engine, progress=progress)
     codes = _codes_of(done, len(texts))
-    seat = pd.Series(range(len(texts)), index=pd.MultiIndex.from_frame(texts))
-    row = seat.loc[list(zip(answers["asked"], answers["quoted"], strict=True))].to_numpy()
     known = codes["known"].to_numpy(bool)[row]
     if not known.any():
         raise EngineError(f"{spec}: none of its {len(texts)} replies could be read as codes; look at {done.path}")

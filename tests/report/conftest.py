@@ -4,6 +4,7 @@ import pytest
 import yaml
 from engines_for_tests import Uneven
 from evil_study import Evil, evil_study
+from humans_for_tests import write_rows
 
 import popsim
 
@@ -71,21 +72,7 @@ def uneven(tmp_path_factory):
     arms = {"fall": {"share": 1}, "rise": {"share": 1}}
     people = {"size": 400, "engine": "baseline", "seed": 9, "arms": arms}
     humans = popsim.run(popsim.load_scenario("oil_price_fall", people), folder / "humans")
-    wide = humans.answers.pivot_table(index="person", columns="question", values="value", observed=True)
-    arm = humans.assignment.set_index("person")["arm"].astype("str")
-    wide.assign(arm=arm, gender=humans.people["sex"].astype("str")).to_csv(folder / "people.csv", index=False)
-    rows = {
-        "file": "people.csv",
-        "group": "households",
-        "vignette": "oil",
-        "arm": "arm",
-        "attributes": {"sex": "gender"},
-        "outcomes": {"inflation": {"shock": "inflation_2", "baseline": "inflation_1"}},
-        "population": "adults",
-        "published": "2024-01-01",
-        "source": "made up",
-    }
-    (folder / "mine.yaml").write_text(yaml.safe_dump({"name": "mine", "title": "Mine", "rows": rows}))
+    write_rows(folder, humans, humans.assignment.set_index("person")["arm"].astype("str"))
     targets = ["aprw_households", str(folder / "mine.yaml")]
     asked = {"size": 400, "arms": arms, "attempts": 2, "draws": 2, "targets": targets}
     return popsim.run(popsim.load_scenario("oil_price_fall", asked), folder / "run", engine=Uneven())

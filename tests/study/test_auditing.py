@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from engines_for_tests import Seeded, Uneven
+from humans_for_tests import write_rows
 
 from popsim import cli
 from popsim.scenario import load_scenario
@@ -89,21 +89,7 @@ def test_subgroups_stand_beside_those_of_human_rows(tmp_path, capsys, monkeypatc
     monkeypatch.chdir(tmp_path)
     done = run(load_scenario("oil_price_fall", {"size": 400, "engine": "baseline"}), tmp_path / "run")
     other = run(load_scenario("oil_price_fall", {"size": 400, "engine": "baseline", "seed": 9}), tmp_path / "other")
-    wide = other.answers.pivot_table(index="person", columns="question", values="value", observed=True)
-    wide = wide.assign(arm="fall", gender=other.people["sex"].astype("str"))
-    wide.to_csv("people.csv", index=False)
-    rows = {
-        "file": "people.csv",
-        "group": "households",
-        "vignette": "oil",
-        "arm": "arm",
-        "attributes": {"sex": "gender"},
-        "outcomes": {"inflation": {"shock": "inflation_2", "baseline": "inflation_1"}},
-        "population": "adults",
-        "published": "2024-01-01",
-        "source": "made up",
-    }
-    Path("mine.yaml").write_text(yaml.safe_dump({"name": "mine", "title": "Mine", "rows": rows}))
+    write_rows(Path(), other, "fall")
     found = examine(done, targets=["mine.yaml"]).subgroups
     assert set(found["level"]) == {"female", "male"}
     assert set(found["flag"]) == set(found["gap_flag"]) == {""}
