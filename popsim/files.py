@@ -203,6 +203,9 @@ def describe(problem: ValidationError, model: type[BaseModel]) -> str:
     """Put the first complaint of a failed validation into one line; where a union failed, the one that got furthest."""
     complaints = problem.errors(include_url=False)
     real = [one for one in complaints if one["type"] != "too_short" or not _has_deeper(complaints, one["loc"])]
+    # A misspelled key is unknown and missing under its right name: the first says more.
+    unknown = {one["loc"][:-1] for one in real if one["type"] == "extra_forbidden"}
+    real.sort(key=lambda one: one["type"] == "missing" and one["loc"][:-1] in unknown)
     paths = [_path(model, one["loc"]) + "." for one in real]
     here = [i for i, path in enumerate(paths) if path.startswith(paths[0]) or paths[0].startswith(path)]
     furthest = max(here, key=lambda i: len(real[i]["loc"]))

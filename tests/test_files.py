@@ -89,6 +89,10 @@ SQUARE = {"kind": "square", "side": 1}
         ({"pair": ["x", CIRCLE]}, "pair.0: should be a valid number, unable to parse string as a number, not 'x'"),
         ({"named": {"a": {"kind": "circle"}}}, "named.a.radius: this key is missing"),
         (
+            {"named": {"a": {"kind": "circle", "raduis": 1}}},
+            "named.a.raduis: unknown key; did you mean radius? Allowed: kind, radius (and 1 more)",
+        ),
+        (
             {"shapes": [{"kind": "circel"}]},
             "shapes.0.kind: 'circel' is unknown; did you mean circle? Allowed: circle, square",
         ),
