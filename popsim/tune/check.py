@@ -62,7 +62,7 @@ def validate_replies(folder: Path, pairs: Sequence[Pair]) -> Validation:
     """
     if not pairs:
         return Validation(0, 0.0, 0.0, {})
-    prompts = [Prompt((("user", pair.prompt),), Sampling(max_tokens=_MAX_TOKENS), pair.seed) for pair in pairs]
+    prompts = [Prompt(pair.messages, Sampling(max_tokens=_MAX_TOKENS), pair.seed) for pair in pairs]
     engine = Transformers(str(folder), dtype="float32", device="cpu")
     readings = [_read(pair, reply) for pair, reply in zip(pairs, answer_all(engine, prompts), strict=True)]
     recalled, columns = [], _columns(pairs, readings)

@@ -36,7 +36,7 @@ class Figure(Frozen):
 class NewsKind(Frozen):
     """News of one kind: any of its sources may say any of its texts."""
 
-    scenarios: tuple[Name, ...] = Field(min_length=1)
+    scenarios: tuple[str, ...] = Field(min_length=1)
     """Where it may be heard."""
     sources: tuple[Text, ...] = Field(min_length=1)
     texts: tuple[Text, ...] = Field(min_length=1)
@@ -54,8 +54,8 @@ class NewsKind(Frozen):
 class DrawSettings(Frozen):
     """Who is drawn, what they are shown and how often they answer."""
 
-    scenarios: dict[Name, Scale] = Field(min_length=1)
-    """Shipped scenario -> relative share."""
+    scenarios: dict[str, Scale] = Field(min_length=1)
+    """Scenario, shipped or a file -> relative share."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     cell: Count = 24
     """People who share one variation of a scenario: its modules, its wording and its news."""
@@ -78,6 +78,13 @@ class DrawSettings(Frozen):
     hears: Share = 0.5
     """Probability that there is news, one or two items, each of which reaches about two people in three."""
     news: tuple[NewsKind, ...] = ()
+    as_shipped: Share = 0.5
+    """Probability that a scenario with waves, a network or news of its own keeps them; the signals of such news are
+    moved by up to two of their standard deviations."""
+    shared_first: Share = 0.15
+    """Probability of the other layout of a prompt, in which what all respondents share comes first."""
+    weighing_off: Share = 0.05
+    """Probability that the instruction on confidence is left out."""
 
 
 class TokenizerSettings(Frozen):
@@ -152,6 +159,8 @@ class TuneConfig(Frozen):
 
     name: Name
     title: Text
+    start: str | None = None
+    """The folder of a model by an earlier training, which this one goes on from; its vocabulary grows."""
     draw: DrawSettings
     tokenizer: TokenizerSettings = TokenizerSettings()
     model: ModelSettings = ModelSettings()

@@ -12,10 +12,11 @@ from popsim.errors import RunError
 from popsim.files import Frozen, write_whole
 from popsim.tune.config import TuneConfig
 from popsim.tune.pairs import draw_pairs
-from popsim.tune.tokenizer import train_tokenizer, write_tokenizer
+from popsim.tune.tokenizer import grow_tokenizer, train_tokenizer, write_tokenizer
 
 LOG = "log.jsonl"
 RECORD = "tune.json"
+TOKENIZER = "tokenizer.json"
 
 
 def claim(folder: Path, config: Frozen) -> bool:
@@ -47,19 +48,21 @@ def claim(folder: Path, config: Frozen) -> bool:
 
 
 def get_tokenizer(folder: Path, config: TuneConfig) -> Tokenizer:
-    """Read the tokenizer of a training, or learn it first.
+    """Read the tokenizer of a training, or learn it first; one that goes on from another model adds to that one's.
 
     Args:
         folder: Where its files are.
         config: The training.
     """
-    path = folder / "tokenizer.json"
     if not (folder / "tokenizer_config.json").is_file():
         whole = config.draw.model_copy(update={"broken": 0.0})
         pairs = draw_pairs(whole, "train", config.tokenizer.pairs)
-        texts = [text for pair in pairs for text in (pair.prompt, *pair.answers)]
-        write_tokenizer(train_tokenizer(texts, config.tokenizer.vocabulary), folder, config.model.context)
-    return Tokenizer.from_file(str(path))
+        texts = [text for pair in pairs for text in (pair.messages[-1][1], *pair.answers)]
+        size = config.tokenizer.vocabulary
+        known = Tokenizer.from_file(str(Path(config.start) / TOKENIZER)) if config.start else None
+        tokenizer = grow_tokenizer(known, texts, size) if known else train_tokenizer(texts, size)
+        write_tokenizer(tokenizer, folder, config.model.context)
+    return Tokenizer.from_file(str(folder / TOKENIZER))
 
 
 def write_model(model: LlamaForCausalLM, folder: Path) -> None:

@@ -17,7 +17,7 @@ from popsim import streams
 from popsim.engines import Prompt, answer_all
 from popsim.engines.baseline import Baseline
 from popsim.model import PopulationModel, Round
-from popsim.network import NoNetwork
+from popsim.network import FollowNetwork, NoNetwork
 from popsim.population import CONFIDENCE_LEVELS, Words, sample_people
 from popsim.population.values import categorical
 from popsim.scenario import Modules, News, Scenario, Signal, load_scenario
@@ -31,8 +31,18 @@ SET_ASIDE = 32
 _REASONED = "\n</reasoning>"
 _SENTENCE_END = re.compile(r"\. |。")
 _BRIEF = "{{role}}\n\n{{persona}}\n\n{{priors}}\n\n{{social}}"
+_BARE: dict[str, Any] = {
+    "waves": (0,),
+    "network": NoNetwork(kind="none"),
+    "news": (),
+    "beliefs": {},
+    "remember": False,
+    "share_opinions": None,
+}
+"""A scenario in which nobody hears anything and nothing is asked twice."""
 _CELL_HELD_OUT = 8
 _REACH = 0.67
+_DEGREE = 3.0
 _RECOMBINED = 0.5
 """Share of cells in which the people of a table are recombined; those held out always are."""
 
@@ -42,7 +52,7 @@ class Pair:
     """A prompt and what the teacher answers to it.
 
     Attributes:
-        prompt: The text as an engine reads it.
+        messages: The conversation as an engine reads it, (role, text).
         answers: Answers of one person: independent; or, where they break off, in the words of the first up to the
             sentence that says where things go.
         ends: Where each breaks off, in characters: before the first question that is answered in words. Empty where
@@ -54,7 +64,7 @@ class Pair:
         facts: What the teacher was told.
     """
 
-    prompt: str
+    messages: tuple[tuple[str, str], ...]
     answers: tuple[str, ...]
     ends: tuple[int, ...]
     seed: int
@@ -82,6 +92,7 @@ def draw_cell(settings: DrawSettings, part: Part, number: int, *, brief: bool = 
         part: Whether the people are for training or for validation.
         number: Which cell, from 0.
         brief: Leave the questionnaire out and end the answers after the recall: an exercise in reading who one is.
+            Experts, whose layout has other parts, are asked everything all the same.
 
     Returns:
         A pair per person: about ``settings.cell`` for training, about eight for validation.
@@ -93,37 +104,67 @@ def draw_cell(settings: DrawSettings, part: Part, number: int, *, brief: bool = 
     names = list(settings.scenarios)
     shares = np.array(list(settings.scenarios.values()))
     name = names[int(rng.choice(len(names), p=shares / shares.sum()))]
-    scenario = _vary(_scenario(name), settings, rng)
+    scenario = _vary(name, settings, rng)
+    brief = brief and scenario.prompt.layout != "experts"
     if brief:
         prompt = scenario.prompt.model_copy(update={"template": _BRIEF, "reasoning": True})
-        scenario = scenario.model_copy(update={"prompt": prompt})
+        scenario = scenario.model_copy(update={**_BARE, "presentation": "one_prompt", "prompt": prompt})
     people = _people(scenario, settings, part, rng)
-    broken = not brief and part == "train" and bool(rng.random() < settings.broken)
-    draws = settings.broken_answers if broken else settings.answers
-    scenario = scenario.model_copy(update={"size": len(people), "draws": draws})
-    asked, told = (_round(scenario, people, reads) for reads in ("text", "facts"))
-    prompts: list[Prompt] = list(told)
-    replies = answer_all(Baseline(), prompts)
-    pairs = []
-    for first in range(0, len(prompts), draws):
-        arm = int(asked.arm[first])
-        questions = asked.model.questionnaires[arm].questions
-        texts = [_cut(reply.text, brief) for reply in replies[first : first + draws]]
-        if broken:
-            texts = [_in_words_of(texts[0], text) for text in texts]
-        pairs.append(
-            Pair(
-                prompt=asked.prompt(first).messages[0][1],
-                answers=tuple(texts),
-                ends=tuple(_end(text, questions) for text in texts) if broken else (),
-                seed=prompts[first].seed,
-                group=f"{name}.{asked.model.arms[arm]}",
-                questions=questions,
-                reasoning=scenario.prompt.reasoning,
-                facts=prompts[first].facts,
-            )
-        )
-    return pairs
+    paged = scenario.presentation == "pages"
+    broken = not brief and not paged and part == "train" and bool(rng.random() < settings.broken)
+    times = 1 if paged else settings.broken_answers if broken else settings.answers
+    scenario = scenario.model_copy(update={"size": len(people)})
+    return [_pair(name, *one, broken=broken, brief=brief) for one in _field(scenario, people, times)]
+
+
+def _field(
+    scenario: Scenario, people: pd.DataFrame, times: int
+) -> Iterator[tuple[Round, int, Sequence[Prompt], Sequence[str]]]:
+    """Put every wave, page by page, to the teacher.
+
+    Args:
+        scenario: What people are shown.
+        people: Who is asked.
+        times: Answers to each prompt; only with one answer do the pages of a conversation fit each other.
+
+    Yields:
+        The round and the place of a prompt in it, what the teacher was told each time, and what it answered.
+    """
+    models = [PopulationModel(scenario, people=people, reads=reads) for reads in ("text", "facts")]
+    waves = [model.waves() for model in models]
+    rounds = [next(each) for each in waves]
+    while True:
+        asked, told = rounds
+        prompts = [told.prompt(i, k) for i in range(len(told)) for k in range(times)]
+        replies = answer_all(Baseline(), prompts)
+        for i in range(len(asked)):
+            mine = slice(i * times, (i + 1) * times)
+            yield asked, i, prompts[mine], [reply.text for reply in replies[mine]]
+        read = [[one.read(i, reply) for i, reply in enumerate(replies[::times])] for one in rounds]
+        try:
+            rounds = [each.send(readings) for each, readings in zip(waves, read, strict=True)]
+        except StopIteration:
+            return
+
+
+def _pair(
+    name: str, asked: Round, i: int, prompts: Sequence[Prompt], texts: Sequence[str], *, broken: bool, brief: bool
+) -> Pair:
+    """Set a prompt beside the teacher's answers."""
+    questions = asked.questions[asked.version[i]]
+    texts = [_cut(text, brief) for text in texts]
+    if broken:
+        texts = [_in_words_of(texts[0], text) for text in texts]
+    return Pair(
+        messages=asked.prompt(i).messages,
+        answers=tuple(texts),
+        ends=tuple(_end(text, questions) for text in texts) if broken else (),
+        seed=prompts[0].seed,
+        group=f"{name}.{asked.model.arms[int(asked.arm[i])]}",
+        questions=questions,
+        reasoning=asked.model.scenario.prompt.reasoning,
+        facts=prompts[0].facts,
+    )
 
 
 def draw_pairs(settings: DrawSettings, part: Part, count: int) -> list[Pair]:
@@ -177,24 +218,52 @@ def _cells(settings: DrawSettings, part: Part) -> Iterator[list[Pair]]:
 
 
 @lru_cache
-def _scenario(name: str) -> Scenario:
-    return load_scenario(name).model_copy(update={"waves": (0,), "network": NoNetwork(kind="none"), "news": ()})
+def _scenario(name: str, questionnaire: str | None = None) -> Scenario:
+    return load_scenario(name, {"questionnaire": questionnaire} if questionnaire else {})
 
 
-def _vary(scenario: Scenario, settings: DrawSettings, rng: np.random.Generator) -> Scenario:
-    """Choose what this cell is shown."""
+def _wording(name: str, rng: np.random.Generator) -> Scenario:
+    """Load a scenario, with one of the questionnaires that it sweeps over, if it does."""
+    scenario = _scenario(name)
+    swept = scenario.sweep.get("questionnaire")
+    return _scenario(name, str(swept[int(rng.integers(len(swept)))])) if isinstance(swept, tuple) else scenario
+
+
+def _vary(name: str, settings: DrawSettings, rng: np.random.Generator) -> Scenario:
+    """Choose what this cell is shown of a scenario."""
+    scenario = _wording(name, rng)
     modules = Modules(**{name: bool(rng.random() >= settings.module_off) for name in Modules.model_fields})
-    reasoning = bool(rng.random() >= settings.reasoning_off)
+    prompt = {"reasoning": bool(rng.random() >= settings.reasoning_off)}
+    prompt["weighing"] = bool(rng.random() >= settings.weighing_off)
+    other = {"layout": "shared_first"} if rng.random() < settings.shared_first else {}
     scope = "scenario_2" if rng.random() < settings.scope_2 else "unconditional"
+    as_shipped = bool(scenario.news) and rng.random() < settings.as_shipped
+    news = _own_news(scenario, rng) if as_shipped else _BARE | {"news": _news(name, settings, rng)}
     return scenario.model_copy(
         update={
             "seed": int(rng.integers(2**62)),
             "modules": modules,
-            "prompt": scenario.prompt.model_copy(update={"reasoning": reasoning}),
+            "prompt": scenario.prompt.model_copy(
+                update=prompt | (other if scenario.prompt.layout == "survey_v1" else {})
+            ),
             "priors": scenario.priors.model_copy(update={"scope": scope}),
-            "news": _news(scenario.name, settings, rng),
+            **news,
         }
     )
+
+
+def _own_news(scenario: Scenario, rng: np.random.Generator) -> dict[str, Any]:
+    """Keep the news of a scenario with moved signals, in a network that so few people can have."""
+    news = []
+    for item in scenario.news:
+        if item.signal:
+            value = round(item.signal.value + float(rng.uniform(-2, 2)) * item.signal.sd, 1)
+            item = item.model_copy(update={"signal": item.signal.model_copy(update={"value": value})})
+        news.append(item)
+    network = scenario.network
+    if isinstance(network, FollowNetwork):
+        network = FollowNetwork(kind="follow", mean_degree=_DEGREE)
+    return {"news": tuple(news), "network": network}
 
 
 def _news(scenario: str, settings: DrawSettings, rng: np.random.Generator) -> tuple[News, ...]:
@@ -220,7 +289,7 @@ def _item(name: str, kind: NewsKind, rng: np.random.Generator) -> News:
 
 def _people(scenario: Scenario, settings: DrawSettings, part: Part, rng: np.random.Generator) -> pd.DataFrame:
     """Draw people of one part, some with a confidence that is uniform over the levels."""
-    size = SET_ASIDE * _CELL_HELD_OUT if part == "held_out" else settings.cell
+    size = SET_ASIDE * _CELL_HELD_OUT if part == "held_out" else max(1, settings.cell // _sittings(scenario))
     people = sample_people(scenario.population, size, scenario.seed, scenario.priors.overrides)
     if scenario.population.from_table and (part == "held_out" or rng.random() < _RECOMBINED):
         people = _recombine(people, rng)
@@ -240,5 +309,7 @@ def _recombine(people: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame({name: column.take(rng.permutation(len(people))).array for name, column in people.items()})
 
 
-def _round(scenario: Scenario, people: pd.DataFrame, reads: Literal["text", "facts"]) -> Round:
-    return Round(PopulationModel(scenario, people=people, reads=reads), 0)
+def _sittings(scenario: Scenario) -> int:
+    """Count the prompts that each person is sent."""
+    pages = [page for vignette in scenario.questionnaire.vignettes for page in vignette.pages]
+    return len(scenario.waves) * (len(pages) if scenario.presentation == "pages" else 1)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
@@ -29,6 +30,7 @@ from popsim.tune.tokenizer import END, PAD, chat
 
 _IGNORED = -100
 _CHECKPOINT = "checkpoint.pt"
+_TOKENS = "model.embed_tokens.weight"
 _EMBEDDING = 0.1
 """Standard deviation of new embeddings: so small a step of the optimiser does not wipe out who is who."""
 _PAIRS = 4
@@ -109,6 +111,8 @@ class _Training:
         self.config, self.folder, self.tell = config, folder, tell
         self.tokenizer = get_tokenizer(folder, config)
         self.model = make_model(config.model, self.tokenizer, config.draw.seed)
+        if config.start:
+            take_over(self.model, Path(config.start), self.tokenizer)
         self.optimisers = make_optimisers(self.model, config.train)
         self.held_out = draw_pairs(config.draw, "held_out", config.draw.held_out)
         self.step, self.chunk, self.place, self.spent = 0, 0, 0, 0.0
@@ -258,7 +262,7 @@ def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair], rng
     Raises:
         TuneError: A prompt with its answer is longer than the model's context.
     """
-    prompts = [encoded.ids for encoded in tokenizer.encode_batch([chat(pair.prompt) for pair in pairs])]
+    prompts = [encoded.ids for encoded in tokenizer.encode_batch([chat(pair.messages) for pair in pairs])]
     answers = [_taught(tokenizer, pair) for pair in pairs]
     total = [len(p) + max(map(len, a)) for p, a in zip(prompts, answers, strict=True)]
     if max(total, default=0) > config.model.context:
@@ -351,6 +355,36 @@ def make_model(settings: ModelSettings, tokenizer: Tokenizer, seed: int) -> Llam
         torch.nn.init.normal_(model.model.embed_tokens.weight, std=_EMBEDDING)
     look_back(model)
     return model
+
+
+def take_over(model: LlamaForCausalLM, folder: Path, tokenizer: Tokenizer) -> None:
+    """Give a model the weights of another; what only its vocabulary has begins as the mean of the tokens in it.
+
+    Args:
+        model: Changed in place.
+        folder: The other, with its tokenizer.
+        tokenizer: Of the model, grown from the other's.
+
+    Raises:
+        TuneError: The sizes differ.
+    """
+    weights = load_file(folder / "model.safetensors")
+    vocab, merges = tokenizer.get_vocab(), json.loads(tokenizer.to_str())["model"]["merges"]
+    known = weights.pop(_TOKENS).float()
+    rows = [*known, *torch.zeros(len(vocab) - len(known), known.shape[1])]
+    parts = [1] * len(rows)
+    for left, right in merges:
+        i, j, k = vocab[left], vocab[right], vocab[left + right]
+        if k >= len(known):
+            parts[k] = parts[i] + parts[j]
+            rows[k] = (parts[i] * rows[i] + parts[j] * rows[j]) / parts[k]
+    try:
+        found = model.load_state_dict({**weights, _TOKENS: torch.stack(rows)}, strict=False)
+    except RuntimeError as problem:
+        raise TuneError(
+            f"start: {folder}: its sizes are not those of model: {str(problem).splitlines()[1].strip()}"
+        ) from None
+    assert set(found.missing_keys) <= {"lm_head.weight"}
 
 
 def look_back(model: LlamaForCausalLM) -> None:

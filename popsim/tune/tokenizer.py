@@ -57,13 +57,27 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     """
     if not texts:
         raise TuneError("tokenizer: there is no text to learn from; set tokenizer.pairs to 1 or more")
-    words = _learn_words(texts, vocabulary)
-    state = json.loads(words.to_str())["model"]
-    merges = [(left, right) for left, right in state["merges"]]
-    pieces = _pieces(texts, words)
-    merges += _learn_phrases(pieces, vocabulary - len(state["vocab"]))
-    vocab = dict(state["vocab"])
-    for left, right in merges[len(state["merges"]) :]:
+    return grow_tokenizer(_learn_words(texts, vocabulary), texts, vocabulary)
+
+
+def grow_tokenizer(tokenizer: Tokenizer, texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    """Add phrases to a vocabulary, behind the tokens that it has; where no phrase is met, text is cut as before.
+
+    Args:
+        tokenizer: From `train_tokenizer`.
+        texts: Prompts and answers that the phrases are learned from.
+        vocabulary: Most tokens.
+
+    Example:
+        >>> few = train_tokenizer(["You are 40 years old."] * 20, 512)
+        >>> grown = grow_tokenizer(few, ["Do you own your home?"] * 20, 600)
+        >>> len(few.encode("Do you own your home?")), len(grown.encode("Do you own your home?"))
+        (17, 1)
+    """
+    state = json.loads(tokenizer.to_str())["model"]
+    merges, vocab = [(left, right) for left, right in state["merges"]], dict(state["vocab"])
+    for left, right in _learn_phrases(_pieces(texts, tokenizer), vocabulary - len(vocab)):
+        merges.append((left, right))
         vocab.setdefault(left + right, len(vocab))
     whole = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     whole.pre_tokenizer = pre_tokenizers.Sequence([*_cut(), _bytes()])
@@ -179,11 +193,15 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
-def chat(prompt: str) -> str:
-    r"""Put a prompt into the chat format, up to where the answer begins.
+def chat(messages: Sequence[tuple[str, str]]) -> str:
+    r"""Put a conversation into the chat format, up to where the answer begins.
+
+    Args:
+        messages: (role, text), the first and the last by the user.
 
     Example:
-        >>> chat("Hello")
+        >>> chat([("user", "Hello")])
         '<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n'
     """
-    return f"{START}user\n{prompt}{END}\n{START}assistant\n"
+    said = "".join(f"{START}{role}\n{text}{END}\n" for role, text in messages)
+    return f"{said}{START}assistant\n"

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from popsim.engines.baseline.draws import Drawn, Outlook
+from popsim.engines.baseline.draws import Drawn, Outlook, Spec
 from popsim.engines.baseline.scores import Group
 from popsim.errors import EngineError
 from popsim.files import Frozen, read_yaml, validate
@@ -21,7 +21,7 @@ Strength = Literal["weak", "moderate", "strong"]
 Pieces = tuple[str, ...]
 
 KINDS: tuple[Kind, ...] = ("mechanism", "guess", "politics", "history", "restates", "other")
-"""What a consideration says about a change; ``plain`` is for vignettes without changes."""
+"""What a consideration says about the economy; ``plain`` is for vignettes about anything else."""
 
 # Households' answers to the open question in wave 3 of Andre et al. (2022), hand coded, all four vignettes, rise arm
 # only; their codes overlap, here every text has one, and "other" takes the rest. That the unsure guess more is assumed.
@@ -58,6 +58,8 @@ class Phrases(Frozen):
     moves: dict[int, Pieces]
     to: str
     both: Pieces
+    situations: Pieces
+    """What comes before where things go in the first, the second ... of several vignettes."""
     claims: Pieces
     leads: Pieces
     connectors: Pieces
@@ -92,6 +94,7 @@ class Writer:
         self._group = group
         self._facts = group.facts
         self._outlooks = drawn.outlooks
+        self._economic = {v["name"] for v in group.facts[0]["vignettes"] if _is_economic(v)}
         self._phrases = [phrases_of(facts["language"]) for facts in group.facts]
         self._strength = [_STRENGTH[level] for level in group.level.tolist()]
         shares = np.tile(_SHARES, (len(group), 1))
@@ -141,8 +144,7 @@ class Writer:
     def reasoning(self, i: int) -> str:
         """Say how the person thinks it over, what they heard, and where they see things going."""
         facts, say, pick = self._facts[i], self._phrases[i], self._picks[i]
-        outlooks = [outlook for some in self._outlooks.values() for outlook in some]
-        cores = say.cores[self._kind[i] if outlooks else "plain"]
+        cores = say.cores[self._kind[i] if self._economic else "plain"]
         parts = [say.reactions[pick[4] % len(say.reactions)]]
         if facts["heard"] and "social" in facts["modules"]:
             heard = say.heard[self._strength[i]]
@@ -151,8 +153,8 @@ class Writer:
             own = say.own_view[self._strength[i]]
             parts.append(own[pick[5] % len(own)])
         parts.append(_sentence(say, say.leads[pick[6] % len(say.leads)] + cores[pick[7] % len(cores)]))
-        if outlooks:
-            parts.append(_claim(say, outlooks, i, pick[8:16]))
+        if self._outlooks:
+            parts.append(_claim(say, list(self._outlooks.values()), i, pick[8:16]))
         else:
             core = cores[(pick[7] + 1 + pick[8] % (len(cores) - 1)) % len(cores)]
             parts.append(_sentence(say, say.connectors[pick[9] % len(say.connectors)] + core))
@@ -171,13 +173,13 @@ class Writer:
         texts = []
         for i, pick in enumerate(self._bytes(name)):
             say = self._phrases[i]
-            kind: Kind = self._kind[i] if outlooks else "plain"
+            kind: Kind = self._kind[i] if vignette in self._economic else "plain"
             cores = say.cores[kind]
             first, gap = pick[0] % len(cores), 1 + pick[1] % ((len(cores) - 1) // 2)
             parts = [_sentence(say, say.leads[pick[2] % len(say.leads)] + cores[first])]
             claims = bool(outlooks) and pick[3] < _CLAIMED[kind]
             if claims:
-                parts.append(_claim(say, outlooks, i, pick[8:16]))
+                parts.append(_claim(say, [outlooks], i, pick[8:16]))
             more = 0 if claims and pick[4] < 192 else 2 if kind == "plain" else 1
             for j in range(more):
                 core = cores[(first + gap * (j + 1)) % len(cores)]
@@ -188,15 +190,28 @@ class Writer:
         return texts
 
 
-def _claim(say: Phrases, outlooks: Sequence[Outlook], i: int, pick: bytes) -> str:
-    clauses = []
-    for j, (variable, direction, level) in enumerate(outlooks):
-        moves = say.moves[direction[i]]
-        to = say.to.format(level[i]) if direction[i] and pick[j % 4] < 128 else ""
-        name = say.names.get(variable) or variable.replace("_", " ")
-        clauses.append(f"{name}{say.space}{moves[pick[j % 4] % len(moves)]}{to}")
-    together = say.both[pick[4] % len(say.both)].join(clauses)
-    return say.claims[pick[5] % len(say.claims)].format(together)
+def _is_economic(vignette: Spec) -> bool:
+    """Say whether a vignette asks about the economy: it carries published moments or wants numbers in percent."""
+    questions = [question for page in vignette["pages"] for question in page["questions"]]
+    return bool(vignette["reference"]) or any(
+        question["kind"] == "density" or question.get("reference") or question.get("unit") == "%"
+        for question in questions
+    )
+
+
+def _claim(say: Phrases, vignettes: Sequence[Sequence[Outlook]], i: int, pick: bytes) -> str:
+    """Say where things go, in the first six situations one after the other where there are several."""
+    each = []
+    for where, outlooks in zip(say.situations, vignettes, strict=False):
+        clauses = []
+        for j, (variable, direction, level) in enumerate(outlooks):
+            moves = say.moves[direction[i]]
+            to = say.to.format(level[i]) if direction[i] and pick[j % 4] < 128 else ""
+            name = say.names.get(variable) or variable.replace("_", " ")
+            clauses.append(f"{name}{say.space}{moves[pick[j % 4] % len(moves)]}{to}")
+        together = say.both[pick[4] % len(say.both)].join(clauses)
+        each.append(f"{where}{together}" if len(vignettes) > 1 else together)
+    return say.claims[pick[5] % len(say.claims)].format(say.both[0].join(each))
 
 
 def _sentence(say: Phrases, clause: str) -> str:
