@@ -2,10 +2,11 @@
 
     python benchmarks/nano_quality.py [--model FOLDER] [--json FILE] [--card] [--people 200] [--draws 16]
 
-Figures: share of readable replies (English and Chinese, temperature 1, no constrained decoding); rank correlation
-between nano's mean answer for a person and the teacher's conditional mean; how often the recall repeats a fact
-correctly, by field; the weight on a signal heard, by confidence, from paired prompts with and without it; trimmed SD
-over the teacher's, by arm.
+Figures: share of readable replies (temperature 1, first attempts, no constrained decoding), in the two oil arms and in
+every shipped study, waves and pages included; rank correlation between nano's mean answer for a person and the
+teacher's conditional mean; Wasserstein-1 between all answers and the teacher's, beside that of as many answers of the
+teacher; how often the recall repeats a fact correctly, by field; the weight on a signal heard, by confidence, from
+paired prompts with and without it; trimmed SD over the teacher's, by arm.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from safetensors import safe_open
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, wasserstein_distance
 
 from popsim.engines import Engine, answer_all, load_engine
 from popsim.engines.nano import SHIPPED
 from popsim.evaluate import trimmed_sd
+from popsim.files import shipped
 from popsim.model import PopulationModel, Round
 from popsim.population import CONFIDENCE_LEVELS, Words, sample_people
 from popsim.scenario import News, Scenario, Signal, load_scenario
@@ -31,6 +33,8 @@ from popsim.tune.pairs import is_held_out
 
 CHANGES = {"inflation": ("inflation_2", "inflation_1"), "unemployment": ("unemployment_2", "unemployment_1")}
 TEACHER_DRAWS = 1000
+SAME = ("oil_price_crossed", "oil_modules", "oil_temperature")
+"""Studies whose prompts are those of others."""
 
 
 def held_out(scenario: Scenario, count: int) -> pd.DataFrame:
@@ -104,6 +108,27 @@ def signal_weights(engine: Engine, scenario: Scenario, people: pd.DataFrame, dra
     return weights
 
 
+def readable_in(engine: Engine, name: str, people: int) -> float:
+    """Share of readable first replies in a whole study, every wave and page of it, of people held out."""
+    loaded = load_scenario(name, {"seed": 77})
+    if loaded.population.from_table:
+        persons = sample_people(loaded.population, people, loaded.seed)
+    else:
+        persons = held_out(loaded, people)
+    network = {"mean_degree": 4.0, "reciprocity": None} if loaded.network.kind == "follow" else {}
+    small = loaded.network.model_copy(update=network)
+    scenario = loaded.model_copy(update={"size": len(persons), "draws": 1, "network": small})
+    waves = PopulationModel(scenario, people=persons, reads=engine.reads).waves()
+    asked, found = next(waves), []
+    while True:
+        readings = [asked.read(i, reply) for i, reply in enumerate(answer_all(engine, asked))]
+        found += readings
+        try:
+            asked = waves.send(readings)
+        except StopIteration:
+            return round(readable(found), 4)
+
+
 def measure(model: str, people: int, draws: int) -> dict[str, object]:
     """All figures, by name."""
     nano, teacher = load_engine(f"nano:{model}" if model else "nano"), load_engine("baseline")
@@ -121,15 +146,18 @@ def measure(model: str, people: int, draws: int) -> dict[str, object]:
             figures[f"rank correlation, {arm}, {name}"] = round(float(spearmanr(*pair, nan_policy="omit")[0]), 3)
             spread = trimmed_sd(ours[name].dropna().to_numpy()) / trimmed_sd(theirs[name].to_numpy())
             figures[f"trimmed SD over the teacher's, {arm}, {name}"] = round(spread, 3)
+            ours_all, theirs_all = ours[name].dropna(), theirs[name].to_numpy().reshape(-1, TEACHER_DRAWS)
+            chance = wasserstein_distance(theirs_all[:, :draws].ravel(), theirs_all[:, draws:].ravel())
+            apart = wasserstein_distance(ours_all, theirs_all.ravel())
+            figures[f"Wasserstein-1, {arm}, {name}, beside the teacher's own"] = [round(apart, 3), round(chance, 3)]
             figures[f"mean change, {arm}, {name}"] = [round(float(c[name].mean()), 3) for c in (ours, theirs)]
         if arm == "rise":
             some = persons.iloc[: max(40, people // 4)].reset_index(drop=True)
             figures["weight on a signal"] = signal_weights(nano, scenario, some, max(2, draws // 2))
             figures["weight on a signal, teacher"] = signal_weights(teacher, scenario, some, 64)
-    platform = load_scenario("learning_platform_cn", {"seed": 77})
-    panel = sample_people(platform.population, 60, platform.seed)
-    _, readings = field(nano, platform, panel, max(1, 5 * people // len(panel)))
-    figures["readable, learning_platform_cn, whole panel (seen in training)"] = round(readable(readings), 4)
+    figures["readable, first replies, by study"] = {
+        name: readable_in(nano, name, people) for name in shipped("scenarios") if name not in SAME
+    }
     return figures
 
 

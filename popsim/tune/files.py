@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from transformers import GenerationConfig, LlamaForCausalLM
 from transformers.utils import logging
 
-from popsim.errors import RunError
+from popsim.errors import RunError, TuneError
 from popsim.files import Frozen, write_whole
 from popsim.tune.config import TuneConfig
 from popsim.tune.pairs import draw_pairs
@@ -23,7 +23,7 @@ def claim(folder: Path, config: Frozen) -> bool:
     """Make a folder the folder of one training.
 
     Args:
-        folder: New, empty, or left by the same training.
+        folder: New, empty, or left by the same training, or by one that got no further than its record.
         config: The training.
 
     Returns:
@@ -33,8 +33,9 @@ def claim(folder: Path, config: Frozen) -> bool:
         RunError: It belongs to another training, or is taken by other files.
     """
     record, mine = folder / RECORD, config.model_dump(mode="json")
-    if not record.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+    others = folder.is_dir() and any(path != record for path in folder.iterdir())
+    if not (record.is_file() and others):
+        if others:
             raise RunError(f"{folder}: holds other files; choose a new folder")
         write_whole(record, lambda to: to.write_text(json.dumps(mine, indent=1, ensure_ascii=False), "utf-8"))
         return False
@@ -53,16 +54,26 @@ def get_tokenizer(folder: Path, config: TuneConfig) -> Tokenizer:
     Args:
         folder: Where its files are.
         config: The training.
+
+    Raises:
+        TuneError: There is no model to go on from.
     """
     if not (folder / "tokenizer_config.json").is_file():
         whole = config.draw.model_copy(update={"broken": 0.0})
+        known = _known(config.start) if config.start else None
         pairs = draw_pairs(whole, "train", config.tokenizer.pairs)
         texts = [text for pair in pairs for text in (pair.messages[-1][1], *pair.answers)]
         size = config.tokenizer.vocabulary
-        known = Tokenizer.from_file(str(Path(config.start) / TOKENIZER)) if config.start else None
         tokenizer = grow_tokenizer(known, texts, size) if known else train_tokenizer(texts, size)
         write_tokenizer(tokenizer, folder, config.model.context)
     return Tokenizer.from_file(str(folder / TOKENIZER))
+
+
+def _known(start: str) -> Tokenizer:
+    path = Path(start) / TOKENIZER
+    if not path.is_file():
+        raise TuneError(f"start: {start}: no {TOKENIZER} there; name the folder of a model by popsim tune")
+    return Tokenizer.from_file(str(path))
 
 
 def write_model(model: LlamaForCausalLM, folder: Path) -> None:

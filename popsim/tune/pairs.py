@@ -113,7 +113,7 @@ def draw_cell(settings: DrawSettings, part: Part, number: int, *, brief: bool = 
     paged = scenario.presentation == "pages"
     broken = not brief and not paged and part == "train" and bool(rng.random() < settings.broken)
     times = 1 if paged else settings.broken_answers if broken else settings.answers
-    scenario = scenario.model_copy(update={"size": len(people)})
+    scenario = scenario.model_copy(update={"size": len(people), "network": _network(scenario, len(people))})
     return [_pair(name, *one, broken=broken, brief=brief) for one in _field(scenario, people, times)]
 
 
@@ -253,17 +253,22 @@ def _vary(name: str, settings: DrawSettings, rng: np.random.Generator) -> Scenar
 
 
 def _own_news(scenario: Scenario, rng: np.random.Generator) -> dict[str, Any]:
-    """Keep the news of a scenario with moved signals, in a network that so few people can have."""
+    """Keep the news of a scenario with moved signals."""
     news = []
     for item in scenario.news:
         if item.signal:
             value = round(item.signal.value + float(rng.uniform(-2, 2)) * item.signal.sd, 1)
             item = item.model_copy(update={"signal": item.signal.model_copy(update={"value": value})})
         news.append(item)
-    network = scenario.network
-    if isinstance(network, FollowNetwork):
-        network = FollowNetwork(kind="follow", mean_degree=_DEGREE)
-    return {"news": tuple(news), "network": network}
+    return {"news": tuple(news)}
+
+
+def _network(scenario: Scenario, people: int) -> FollowNetwork | NoNetwork:
+    """Give a network that so few people can have."""
+    degree = min(_DEGREE, people - 1)
+    if isinstance(scenario.network, FollowNetwork) and degree > 0:
+        return FollowNetwork(kind="follow", mean_degree=degree)
+    return NoNetwork(kind="none")
 
 
 def _news(scenario: str, settings: DrawSettings, rng: np.random.Generator) -> tuple[News, ...]:

@@ -10,8 +10,9 @@ from popsim.engines import Prompt, Reply, Sampling, answer_all, load_engine
 from popsim.errors import RunError, TuneError
 from popsim.tune import TuneConfig, check, load_tune_config
 from popsim.tune.pairs import draw_pairs
-from popsim.tune.scratch import answer_loss, collate, make_model, tune
-from popsim.tune.tokenizer import END, chat
+from popsim.tune.scratch import answer_loss, collate, tune
+from popsim.tune.tokenizer import END, chat, grow_tokenizer
+from popsim.tune.weights import make_model, take_over
 
 TINY = TuneConfig(
     name="tiny",
@@ -112,8 +113,8 @@ class Teacher:
 
 
 def test_a_model_that_speaks_like_its_teacher_is_found_to_be_good(monkeypatch):
-    draw = load_tune_config("nano").draw
-    pairs = [pair for pair in draw_pairs(draw, "train", 150) if pair.reasoning and "oil" in pair.group]
+    draw = load_tune_config("nano").draw.model_copy(update={"scenarios": {"oil_price_fall": 1, "oil_price_rise": 1}})
+    pairs = [pair for pair in draw_pairs(draw, "train", 150) if pair.reasoning]
     texts = [pair.answers[0] for pair in pairs]
     monkeypatch.setattr(check, "Transformers", lambda *_, **__: Teacher(texts))
     good = check.validate_replies("", pairs)
@@ -181,7 +182,7 @@ def test_the_loss_is_that_of_the_answers_and_nothing_else(unbroken, broken):
     model = make_model(TINY.model, tokenizer, 0).double()
     total, count = torch.zeros((), dtype=torch.float64), 0
     for pair, answers in zip(pairs, wanted, strict=True):
-        prompt = tokenizer.encode(chat(pair.prompt)).ids
+        prompt = tokenizer.encode(chat(pair.messages)).ids
         seen = set()
         for answer in answers:
             ids = torch.tensor([prompt + answer])
@@ -193,3 +194,49 @@ def test_the_loss_is_that_of_the_answers_and_nothing_else(unbroken, broken):
                     total, count = total + loss, count + 1
                 seen.add(place)
     assert answer_loss(model, batch).item() == pytest.approx(total.item() / count, rel=1e-6)
+
+
+def test_a_training_that_goes_on_from_another_model_begins_with_what_it_knows(unbroken, tmp_path):
+    first = Tokenizer.from_file(str(unbroken[0] / "tokenizer.json"))
+    new = ["The federal funds rate is steered by a committee."] * 20
+    grown = grow_tokenizer(first, new, first.get_vocab_size() + 50)
+    model = make_model(TINY.model, grown, 5)
+    take_over(model, unbroken[0], grown)
+    known = make_model(TINY.model, first, 5)
+    take_over(known, unbroken[0], first)
+    ids = torch.tensor([first.encode("你好，平台。").ids])
+    with torch.inference_mode():
+        ours, theirs = (one(input_ids=ids).logits for one in (model, known))
+    assert torch.allclose(ours[..., : theirs.shape[-1]], theirs, atol=1e-6)
+    rows, [whole] = model.model.embed_tokens.weight, grown.encode(new[0]).ids
+    pieces = first.encode(new[0]).ids
+    assert torch.allclose(rows[whole], rows[pieces].mean(0), atol=1e-5)
+
+
+def test_a_training_goes_on_from_a_folder_with_a_grown_vocabulary(unbroken, tmp_path):
+    config = TINY.model_copy(
+        update={
+            "start": str(unbroken[0]),
+            "draw": TINY.draw.model_copy(update={"scenarios": {"oil_price_rise": 1}}),
+            "tokenizer": TINY.tokenizer.model_copy(update={"vocabulary": 1100}),
+            "model": TINY.model.model_copy(update={"context": 8192}),
+            "train": TINY.train.model_copy(update={"steps": 1, "brief": 0.0}),
+        }
+    )
+    folder = tune(config, tmp_path / "on")
+    before, after = (Tokenizer.from_file(str(one / "tokenizer.json")) for one in (unbroken[0], folder))
+    assert before.get_vocab_size() < after.get_vocab_size() <= 1100
+    assert load_file(folder / "model.safetensors")["model.embed_tokens.weight"].shape[0] == after.get_vocab_size()
+
+
+def test_a_model_of_other_sizes_cannot_be_gone_on_from(unbroken):
+    tokenizer = Tokenizer.from_file(str(unbroken[0] / "tokenizer.json"))
+    wider = make_model(TINY.model.model_copy(update={"intermediate": 48}), tokenizer, 0)
+    with pytest.raises(TuneError, match=r"start: .*its sizes are not those of model: .*size mismatch.*\(48, 16\)|48"):
+        take_over(wider, unbroken[0], tokenizer)
+
+
+def test_a_folder_without_a_model_cannot_be_gone_on_from(tmp_path):
+    with pytest.raises(TuneError, match=r"start: .*nowhere: no tokenizer\.json there"):
+        tune(TINY.model_copy(update={"start": str(tmp_path / "nowhere")}), tmp_path / "out")
+    tune(TINY.model_copy(update={"train": TINY.train.model_copy(update={"steps": 1})}), tmp_path / "out")

@@ -10,18 +10,27 @@ from transformers import AutoTokenizer, LlamaConfig
 from popsim.errors import TuneError
 from popsim.tune import load_tune_config
 from popsim.tune.pairs import draw_cell
-from popsim.tune.tokenizer import END, chat, train_tokenizer, write_tokenizer
+from popsim.tune.tokenizer import END, chat, grow_tokenizer, train_tokenizer, write_tokenizer
 
 
 @cache
 def drawn():
-    draw = load_tune_config("nano").draw.model_copy(update={"cell": 32, "broken": 0})
-    return [pair for cell in range(12) for pair in draw_cell(draw, "train", cell)]
+    oil, platform = (
+        load_tune_config("nano").draw.model_copy(
+            update={"cell": 32, "broken": 0, "shared_first": 0, "scenarios": {name: 1}}
+        )
+        for name in ("oil_price_rise", "learning_platform_cn")
+    )
+    return [pair for cell in range(6) for draw in (oil, platform) for pair in draw_cell(draw, "train", cell)]
+
+
+def text_of(pair):
+    return pair.messages[0][1]
 
 
 @cache
 def trained():
-    return train_tokenizer([text for pair in drawn() for text in (pair.prompt, *pair.answers)], 4000)
+    return train_tokenizer([text for pair in drawn() for text in (text_of(pair), *pair.answers)], 4000)
 
 
 ALONE = re.compile(r'.*[\d{}\[\]<>"“”%\n].*', re.DOTALL)
@@ -39,9 +48,9 @@ def test_any_text_comes_back(text):
 
 def test_shipped_texts_come_back_short():
     for pair in drawn()[::7]:
-        ids = trained().encode(pair.prompt).ids
-        assert trained().decode(ids) == pair.prompt
-        assert len(ids) < len(pair.prompt) / (6 if "oil" in pair.group else 1.5)
+        ids = trained().encode(text_of(pair)).ids
+        assert trained().decode(ids) == text_of(pair)
+        assert len(ids) < len(text_of(pair)) / (6 if "oil" in pair.group else 1.5)
 
 
 def test_digits_brackets_and_tags_stand_alone_and_quotes_join_only_the_marks_between_fields():
@@ -80,9 +89,9 @@ def test_it_loads_unchanged_beside_a_llama_config(tmp_path):
     assert loaded.eos_token == END
     for pair in drawn()[::20]:
         rendered = loaded.apply_chat_template(
-            [{"role": "user", "content": pair.prompt}], tokenize=False, add_generation_prompt=True
+            [{"role": "user", "content": text_of(pair)}], tokenize=False, add_generation_prompt=True
         )
-        assert rendered == chat(pair.prompt)
+        assert rendered == chat(pair.messages)
         for text in (rendered, pair.answers[0] + END, "Zoë — 9,5 % ünïcödé 🙂\t汉字"):
             ids = loaded(text, add_special_tokens=False)["input_ids"]
             assert ids == trained().encode(text).ids
@@ -93,3 +102,15 @@ def test_it_loads_unchanged_beside_a_llama_config(tmp_path):
 def test_there_must_be_text():
     with pytest.raises(TuneError, match=r"tokenizer\.pairs"):
         train_tokenizer([], 512)
+
+
+def test_a_grown_vocabulary_keeps_its_tokens_and_reads_new_texts_in_fewer():
+    new = ["The federal funds target rate is steered by a committee of the Federal Reserve."] * 20
+    grown = grow_tokenizer(trained(), new, trained().get_vocab_size() + 200)
+    assert grown.get_vocab().items() >= trained().get_vocab().items()
+    assert sorted(grown.get_vocab().values()) == list(range(grown.get_vocab_size()))
+    assert len(grown.encode(new[0])) < len(trained().encode(new[0])) / 4
+    for pair in drawn()[::20]:
+        ids = grown.encode(text_of(pair)).ids
+        assert grown.decode(ids) == text_of(pair)
+        assert len(ids) <= len(trained().encode(text_of(pair)).ids)
