@@ -116,6 +116,9 @@ def model_card(config: TuneConfig, parameters: int, figures: dict[str, Any]) -> 
         else ""
     )
     counted = f", of which a digit counts {train.figures:g} times" if train.figures != 1 else ""
+    begun = (
+        f"Trained on from {config.start}, with a larger vocabulary," if config.start else "Trained from random weights"
+    )
     span = f"{train.steps} steps" if train.steps else f"{train.minutes:g} minutes"
     return f"""---
 license: apache-2.0
@@ -134,9 +137,9 @@ are never evidence about people.** It exists so that every part of a study can b
 ## Data
 
 Nothing but simulated text: prompts that popsim renders for simulated people in {", ".join(config.draw.scenarios)},
-with and without news heard, at all levels of confidence, with each part of a respondent on and off, and
-{config.draw.answers} answers to each by `baseline`. No text by or about real people was used. Census margins and
-published survey moments stand behind the simulated people and answers; popsim's population and questionnaire files
+with and without news and posts, in every wave, on every page and in both layouts, at all levels of confidence, with
+each part of a respondent on and off, and {config.draw.answers} answers to each by `baseline` (one on pages). No text by
+or about real people was used. Census margins and published survey moments stand behind the simulated people and answers; popsim's population and questionnaire files
 name their sources; the invented respondents of a table are partly recombined into new ones. The mix of what
 respondents say they considered follows wave 3 of Andre, Pizzinelli, Roth and Wohlfart (2022), whose codes overlap,
 differ by vignette and were asked about rises only.
@@ -148,7 +151,7 @@ and values), intermediate size {model.intermediate}, context {model.context}, ti
 phrases as tokens; digits, brackets, quotation marks and answer tags stand alone. Chat format: ChatML without a default
 system prompt.
 
-Trained from random weights for {span} in batches of {train.prompts} prompts with {config.draw.answers} answers
+{begun} for {span} in batches of {train.prompts} prompts with {config.draw.answers} answers
 each{broken}, loss on the answers only{counted}; for the first {train.brief:.0%} prompts and
 answers end after persona and recall. Muon for the matrices (peak rate {train.matrix_rate:g}), AdamW for the rest
 ({train.learning_rate:g}), linear decay. `tune.json`
