@@ -115,6 +115,7 @@ def model_card(config: TuneConfig, parameters: int, figures: dict[str, Any]) -> 
         if config.draw.broken
         else ""
     )
+    brief = f"; for the first {train.brief:.0%} prompts and answers end after persona and recall" if train.brief else ""
     counted = f", of which a digit counts {train.figures:g} times" if train.figures != 1 else ""
     begun = (
         f"Trained on from {config.start}, with a larger vocabulary," if config.start else "Trained from random weights"
@@ -139,10 +140,10 @@ are never evidence about people.** It exists so that every part of a study can b
 Nothing but simulated text: prompts that popsim renders for simulated people in {", ".join(config.draw.scenarios)},
 with and without news and posts, in every wave, on every page and in both layouts, at all levels of confidence, with
 each part of a respondent on and off, and {config.draw.answers} answers to each by `baseline` (one on pages). No text by
-or about real people was used. Census margins and published survey moments stand behind the simulated people and answers; popsim's population and questionnaire files
-name their sources; the invented respondents of a table are partly recombined into new ones. The mix of what
-respondents say they considered follows wave 3 of Andre, Pizzinelli, Roth and Wohlfart (2022), whose codes overlap,
-differ by vignette and were asked about rises only.
+or about real people was used. Census margins and published survey moments stand behind the simulated people and
+answers; popsim's population and questionnaire files name their sources; the invented respondents of a table are partly
+recombined into new ones. The mix of what respondents say they considered follows wave 3 of Andre, Pizzinelli, Roth and
+Wohlfart (2022), whose codes overlap, differ by vignette and were asked about rises only.
 
 ## Model and training
 
@@ -152,10 +153,9 @@ phrases as tokens; digits, brackets, quotation marks and answer tags stand alone
 system prompt.
 
 {begun} for {span} in batches of {train.prompts} prompts with {config.draw.answers} answers
-each{broken}, loss on the answers only{counted}; for the first {train.brief:.0%} prompts and
-answers end after persona and recall. Muon for the matrices (peak rate {train.matrix_rate:g}), AdamW for the rest
-({train.learning_rate:g}), linear decay. `tune.json`
-holds all settings, `log.jsonl` the course of the training.
+each{broken}, loss on the answers only{counted}{brief}.
+Muon for the matrices (peak rate {train.matrix_rate:g}), AdamW for the rest ({train.learning_rate:g}), linear decay.
+`tune.json` holds all settings, `log.jsonl` the course of the training.
 
 ## Figures, on people held out from training
 

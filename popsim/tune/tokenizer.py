@@ -72,7 +72,7 @@ def grow_tokenizer(tokenizer: Tokenizer, texts: Sequence[str], vocabulary: int) 
         >>> few = train_tokenizer(["You are 40 years old."] * 20, 512)
         >>> grown = grow_tokenizer(few, ["Do you own your home?"] * 20, 600)
         >>> len(few.encode("Do you own your home?")), len(grown.encode("Do you own your home?"))
-        (17, 1)
+        (21, 1)
     """
     state = json.loads(tokenizer.to_str())["model"]
     merges, vocab = [(left, right) for left, right in state["merges"]], dict(state["vocab"])
