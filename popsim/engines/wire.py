@@ -1,10 +1,11 @@
 """What passes between a study and an engine: a Prompt goes in, a Reply comes back."""
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +137,37 @@ class Prompt:
     adapter: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
     readout: Readout | None = None
+
+
+class Prompts(Sequence[Prompt]):
+    """Prompts that are rendered when they are asked for; a subclass knows how many there are and renders each.
+
+    Example:
+        >>> class Greetings(Prompts):
+        ...     def __len__(self):
+        ...         return 3
+        ...     def prompt(self, i):
+        ...         return Prompt((("user", "Hello " * (i + 1)),))
+        >>> [len(one.messages[0][1]) for one in Greetings()[-2:]]
+        [12, 18]
+    """
+
+    @abstractmethod
+    def prompt(self, i: int) -> Prompt:
+        """Render the prompt at a place from 0."""
+
+    @overload
+    def __getitem__(self, i: int) -> Prompt: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Prompt]: ...
+    def __getitem__(self, i: int | slice) -> Prompt | list[Prompt]:
+        """Render one prompt, or several."""
+        place = range(len(self))[i]
+        return self.prompt(place) if isinstance(place, int) else [self.prompt(one) for one in place]
+
+    def __iter__(self) -> Iterator[Prompt]:
+        """Render the prompts one after the other."""
+        return map(self.prompt, range(len(self)))
 
 
 @dataclass(frozen=True, slots=True)
