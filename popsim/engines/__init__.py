@@ -20,6 +20,7 @@ from popsim.engines.wire import (
     Speller,
     Spelling,
     answer_all,
+    require,
 )
 from popsim.errors import EngineError
 from popsim.slots import did_you_mean
@@ -41,6 +42,7 @@ __all__ = [
     "answer_all",
     "load_engine",
     "open_engine",
+    "require",
     "split_spec",
 ]
 

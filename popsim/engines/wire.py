@@ -225,6 +225,31 @@ class Engine(Protocol):
         ...
 
 
+def require(engine: Engine, setting: str, *abilities: Ability) -> None:
+    """Refuse a setting that an engine cannot follow.
+
+    Args:
+        engine: Who answers.
+        setting: What needs the abilities, as its reader wrote it.
+        abilities: All that it takes.
+
+    Raises:
+        EngineError: The engine lacks one; the message names the setting, the engine and what it can do.
+
+    Example:
+        >>> from popsim.engines import load_engine
+        >>> require(load_engine("baseline"), "readout: number", "next")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        popsim.errors.EngineError: readout: number: engine baseline/1 lacks the ability 'next' that this needs ...
+    """
+    if lacks := sorted(set(abilities) - engine.abilities):
+        has = ", ".join(sorted(engine.abilities)) or "none"
+        raise EngineError(
+            f"{setting}: engine {engine.fingerprint} lacks the ability {' and '.join(map(repr, lacks))} that this "
+            f"needs (it has: {has}); choose another engine, or take the setting out"
+        )
+
+
 class Speller(Engine, Protocol):
     """An engine with the ability ``next``: its vocabulary can be read, and the probability of any next token."""
 
