@@ -74,15 +74,16 @@ def code_by_engine(
         TargetError: The sheet of codes does not fit the answers.
     """
     answers, coded, unreadable = _coded(run, spec, Path(folder), wave, progress)
-    sheet = answers[[*_KEYS, "text"]].assign(**dict.fromkeys(coded, ""))
+    names = list(meanings())
+    sheet = answers[[*_KEYS, "text"]].assign(**dict.fromkeys(names, ""))
     write_whole(Path(folder) / SHEET, lambda to: sheet.to_csv(to, index=False))
-    words = code_answers(answers["text"])[list(coded)]
+    words = code_answers(answers["text"])[names]
     pairs = {"words and engine": (words, coded)}
     if hand is not None:
-        ours = _hand_codes(hand, answers, list(coded))
+        ours = _hand_codes(hand, answers, names)
         there = ours.notna().all(axis=1)
         if not there.any():
-            raise TargetError(f"{hand}: no answer has all codes; fill in 1 or 0 for {', '.join(coded)}")
+            raise TargetError(f"{hand}: no answer has all codes; fill in 1 or 0 for {', '.join(names)}")
         pairs |= {f"{who} and hand": (one[there], ours[there]) for who, one in (("words", words), ("engine", coded))}
     tables = [agreement(one, other).assign(between=who) for who, (one, other) in pairs.items()]
     return Coding(
