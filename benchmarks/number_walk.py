@@ -22,7 +22,8 @@ import numpy as np
 import popsim
 from popsim.engines import Engine, Prompt, Reply, Sampling, answer_all, load_engine
 from popsim.engines.readout import measured
-from popsim.survey import moments, read_reply
+from popsim.survey import read_reply
+from popsim.weighted import moments
 
 _VALUE = re.compile(r'-?[0-9]+(?:\.[0-9]*)?(?=%|")')
 

@@ -88,6 +88,8 @@ def read_yaml(path: Path, error: type[PopsimError]) -> dict[str, Any]:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = str(getattr(problem, "problem", None) or problem).replace("\n", " ")
         hint = "; tags are not allowed in this file" if "constructor for the tag" in what else ""
+        if "but got" in what or "mapping values" in what:
+            hint = "; texts with a colon, comma, question mark or bracket may need quotes"
         raise error(f"{path}{where}: not readable as YAML: {what}{hint}") from None
     if not isinstance(data, dict):
         kind = "nothing" if data is None else f"a {type(data).__name__}"
@@ -197,6 +199,8 @@ def validate(model: type[ModelT], data: dict[str, Any], where: str, error: type[
         return model.model_validate(data)
     except ValidationError as problem:
         raise error(f"{where}: {describe(problem, model)}") from None
+    except PopsimError as problem:
+        raise type(problem)(f"{where}: {problem}") from None
 
 
 def describe(problem: ValidationError, model: type[BaseModel]) -> str:
@@ -211,7 +215,7 @@ def describe(problem: ValidationError, model: type[BaseModel]) -> str:
     furthest = max(here, key=lambda i: len(real[i]["loc"]))
     first, path = real[furthest], paths[furthest][:-1]
     others = len({path for i, path in enumerate(paths) if i not in here})
-    more = f" (and {others} more)" if others else ""
+    more = f" ({others} more problem{'s' if others > 1 else ''})" if others else ""
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
     if kind == "extra_forbidden":
         loc = first["loc"]

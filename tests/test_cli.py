@@ -63,7 +63,7 @@ BAD = {
         lambda: study(questionnaire=one_question(decimal=2)),
         r"questions.0.decimal: unknown key; did you mean decimals\?",
     ),
-    "unknown arm": (lambda: study(arms={"sideways": {}}), r"vignette oil: no arm 'sideways'; allowed: fall, rise"),
+    "unknown arm": (lambda: study(arms={"sideways": {}}), r"study.yaml: vignette oil: no arm 'sideways'; allowed"),
     "sweep into nothing": (
         lambda: study(sweep={"people.confidense": ["weak"]}),
         r"people.confidense addresses nothing: people has no 'confidense'; did you mean confidence\?",
@@ -74,7 +74,7 @@ BAD = {
     ),
     "unknown population": (
         lambda: study(population="us_adults"),
-        r"us_adults: neither .*did you mean us_adults_20\d\d\?",
+        r"study.yaml: population: us_adults: neither .*did you mean us_adults_20\d\d\?",
     ),
     "waves backwards": (lambda: study(waves=[2, 1]), r"waves: waves must increase, not \[2, 1\]"),
     "missing file": (lambda: "nowhere.yaml", r"nowhere.yaml: no such file"),
@@ -258,6 +258,23 @@ def test_check_reads_every_kind(call):
     assert "oil_price: questionnaire, 5 questions, good" in out
     assert "four_vignettes: questionnaire, 20 questions, good" in out
     assert "aprw_households_2019: population, good" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"engine": "nanno"}, "study.yaml: engine 'nanno' is unknown; did you mean nano?"),
+        ({"targets": ["aprw_household"]}, "study.yaml: aprw_household: neither .* did you mean aprw_households?"),
+        ({"assignment": {"by": ["sexx"]}}, "study.yaml: assignment.by: people have no 'sexx'"),
+        ({"questionnaire": "sibling.yaml"}, "study.yaml: questionnaire: sibling.yaml: vignetes: unknown key"),
+    ],
+)
+def test_check_says_in_which_file_a_name_is_misspelt(changes, message, call):
+    Path("sibling.yaml").write_text("{based_on: oil_price, name: sibling, vignetes: {}}")
+    status, _, err = call("check", study(**changes), "sibling.yaml")
+    assert status == 2
+    assert re.match(rf"popsim: {message.replace('?', '.')}", err), err
+    assert "\npopsim: sibling.yaml: vignetes: unknown key; did you mean vignettes?" in err
 
 
 def test_people_writes_and_reports_every_margin(call):

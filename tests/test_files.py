@@ -90,7 +90,7 @@ SQUARE = {"kind": "square", "side": 1}
         ({"named": {"a": {"kind": "circle"}}}, "named.a.radius: this key is missing"),
         (
             {"named": {"a": {"kind": "circle", "raduis": 1}}},
-            "named.a.raduis: unknown key; did you mean radius? Allowed: kind, radius (and 1 more)",
+            "named.a.raduis: unknown key; did you mean radius? Allowed: kind, radius (1 more problem)",
         ),
         (
             {"shapes": [{"kind": "circel"}]},
@@ -110,7 +110,7 @@ SQUARE = {"kind": "square", "side": 1}
         ({"items": [[]]}, "items.0: should be a valid string, not []"),
         ({"size": [1]}, "size: should be a valid integer, not [1]"),
         ({"extra": CIRCLE | {"radius": float("nan")}}, "extra.radius: should be a finite number, not nan"),
-        ({"title": [], "size": []}, "title: should be a valid string, not [] (and 1 more)"),
+        ({"title": [], "size": []}, "title: should be a valid string, not [] (1 more problem)"),
         ({"a\nb": 1}, "'a\\nb': unknown key. Allowed: extra, items, named, pair, parts, shapes, size, title"),
         ({3: 1}, "3: Keys should be strings, not 3"),
     ],

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "popsim"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FLOORS = {
-    1: {"errors", "slots", "streams", "files"},
+    1: {"errors", "slots", "streams", "files", "weighted"},
     2: {"population", "survey", "network", "engines", "sweeps"},
     3: {"scenario", "prompts"},
     4: {"model", "evaluate", "report"},

@@ -26,7 +26,7 @@ def check(
             out.print(f"{name}: {_check(name)}")
         except PopsimError as problem:
             problems += 1
-            err.print(f"popsim: {problem}", soft_wrap=True)
+            err.print(f"popsim: {'' if name in str(problem) else f'{name}: '}{problem}", soft_wrap=True)
     if problems:
         raise typer.Exit(2)
 
@@ -123,6 +123,7 @@ def _scaffold(table: Path, target: Path) -> None:
 
 def _check(name: str) -> str:
     """Read one file as what its keys say it is."""
+    from popsim.engines import locate
     from popsim.engines.presets import load_preset
     from popsim.evaluate import load_targets
     from popsim.model import PopulationModel
@@ -144,15 +145,18 @@ def _check(name: str) -> str:
         for point in points:
             small = point.scenario.model_copy(update={"size": min(point.scenario.size, 20)})
             _ = next(PopulationModel(small).waves())[0]
+            locate(small.engine.spec)
+            for file in small.targets:
+                load_targets(file)
         plan = plan_record([point.scenario for point in points], load_scenario(name).replicates)
         frozen = f"; --freeze gives its plan the SHA-256 {plan['sha256']}" if plan else ""
         return f"scenario, {len(points)} point{'s' if len(points) > 1 else ''}, good{frozen}"
-    if "vignettes" in data or "include" in data:
+    if {"vignettes", "include"} & set(data) or data.get("based_on") in shipped("scenarios/questionnaires"):
         questionnaire = load_questionnaire(name)
         for arm in {arm for vignette in questionnaire.vignettes for arm in vignette.arms} or {"all"}:
             set_arm(questionnaire, arm)
         return f"questionnaire, {len(questionnaire.questions)} questions, good"
-    if {"attributes", "from_table", "steps"} & set(data):
+    if {"attributes", "from_table", "steps"} & set(data) or data.get("based_on") in shipped("populations"):
         return check_population(load_population(name))
     if "targets" in data or "rows" in data:
         return f"targets, {len(load_targets(name).targets)} figures, good"

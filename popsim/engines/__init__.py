@@ -12,6 +12,7 @@ from popsim.engines.wire import (
     Engine,
     Field,
     Prompt,
+    Prompts,
     Readout,
     Reply,
     Sampling,
@@ -19,6 +20,7 @@ from popsim.engines.wire import (
     Speller,
     Spelling,
     answer_all,
+    require,
 )
 from popsim.errors import EngineError
 from popsim.slots import did_you_mean
@@ -30,6 +32,7 @@ __all__ = [
     "EngineEntry",
     "Field",
     "Prompt",
+    "Prompts",
     "Readout",
     "Reply",
     "Sampling",
@@ -38,7 +41,9 @@ __all__ = [
     "Spelling",
     "answer_all",
     "load_engine",
+    "locate",
     "open_engine",
+    "require",
     "split_spec",
 ]
 
@@ -112,6 +117,29 @@ def split_spec(spec: str) -> tuple[str, str, str]:
     return name, model, url
 
 
+def locate(spec: str) -> tuple[str, str, dict[str, str]]:
+    """Say what a spec names, and load nothing: the engine, its class, and what the spec gives to it.
+
+    Raises:
+        EngineError: The name is unknown.
+
+    Example:
+        >>> locate("replay:runs/oil")
+        ('replay', 'popsim.engines.replay:Replay', {'model': 'runs/oil'})
+    """
+    name, model, url = split_spec(spec)
+    if name in ENGINES:
+        path = ENGINES[name].path
+    elif ":" in name or model:
+        path, model = (name, model) if ":" in name else (f"{name}:{model}", "")
+    else:
+        raise EngineError(
+            f"engine {name!r} is unknown{did_you_mean(name, ENGINES)} "
+            f"Allowed: {', '.join(ENGINES)}, or package.module:Class for one of your own"
+        )
+    return name, path, {key: value for key, value in (("model", model), ("url", url)) if value}
+
+
 def load_engine(spec: str, **options: object) -> Engine:
     """Make an engine from its spec.
 
@@ -126,22 +154,13 @@ def load_engine(spec: str, **options: object) -> Engine:
         >>> load_engine("baseline").reads
         'facts'
     """
-    name, model, url = split_spec(spec)
-    if name in ENGINES:
+    name, path, said = locate(spec)
+    if name in ENGINES and not ENGINES[name].installed:
         entry = ENGINES[name]
-        if not entry.installed:
-            missing = ", ".join(module for module in entry.modules if find_spec(module) is None)
-            raise EngineError(f"engine {name}: needs {missing}; run: pip install 'popsim[{entry.extra}]'")
-        path = entry.path
-    elif ":" in name or model:
-        path, model = (name, model) if ":" in name else (f"{name}:{model}", "")
-    else:
-        raise EngineError(
-            f"engine {name!r} is unknown{did_you_mean(name, ENGINES)} "
-            f"Allowed: {', '.join(ENGINES)}, or package.module:Class for one of your own"
-        )
+        missing = ", ".join(module for module in entry.modules if find_spec(module) is None)
+        raise EngineError(f"engine {name}: needs {missing}; run: pip install 'popsim[{entry.extra}]'")
     factory = _import(path)
-    given = {**options, **({"model": model} if model else {}), **({"url": url} if url else {})}
+    given = {**options, **said}
     parameters = inspect.signature(factory).parameters
     for option in given:
         if option not in parameters:

@@ -1,32 +1,25 @@
 """Before asking: what the journal of this run knows, then what the cache of earlier runs knows, each question once."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, overload
+from typing import Literal
 
 from popsim.engines.cache import Cache
 from popsim.engines.journal import Journal, in_bulk
-from popsim.engines.wire import Engine, Prompt, Reply
+from popsim.engines.wire import Engine, Prompt, Prompts, Reply
 from popsim.errors import EngineError
 
 
-class _Picked(Sequence[Prompt]):
-    """Some of the prompts, each rendered when it is asked for."""
+class _Picked(Prompts):
+    """Some of the prompts."""
 
     def __init__(self, prompts: Sequence[Prompt], positions: Sequence[int]) -> None:
-        self._prompts = prompts
-        self._positions = positions
+        self._prompts, self._positions = prompts, positions
 
     def __len__(self) -> int:
         return len(self._positions)
 
-    @overload
-    def __getitem__(self, index: int) -> Prompt: ...
-    @overload
-    def __getitem__(self, index: slice) -> "_Picked": ...
-    def __getitem__(self, index: int | slice) -> "Prompt | _Picked":
-        if isinstance(index, slice):
-            return _Picked(self._prompts, self._positions[index])
-        return self._prompts[self._positions[index]]
+    def prompt(self, i: int) -> Prompt:
+        return self._prompts[self._positions[i]]
 
 
 class Journaled:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from popsim import streams
 from popsim.engines.particles import Particles
 from popsim.engines.walk import Grid, Walked, walk
-from popsim.engines.wire import Ability, Engine, Prompt, Readout, Reply, Speller, answer_all
+from popsim.engines.wire import Ability, Engine, Prompt, Readout, Reply, Speller, answer_all, require
 from popsim.errors import EngineError
 
 _AT_ONCE = 2048
@@ -27,10 +27,7 @@ _MANY = 8
 _ANSWER = "<final_answer>"
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
-_NEEDS: dict[str, frozenset[Ability]] = {
-    "number": frozenset({"next"}),
-    "choice": frozenset({"choice", "prefill"}),
-}
+_NEEDS: dict[str, tuple[Ability, ...]] = {"number": ("next",), "choice": ("choice", "prefill")}
 
 
 def measured(engine: Engine, kinds: Iterable[str]) -> Engine:
@@ -52,11 +49,7 @@ def measured(engine: Engine, kinds: Iterable[str]) -> Engine:
     if not wanted or "readout" in engine.abilities:
         return engine
     for kind in wanted:
-        if lacks := sorted(_NEEDS[kind] - engine.abilities):
-            raise EngineError(
-                f"engine {engine.fingerprint}: lacks {' and '.join(map(repr, lacks))}, which readout {kind} needs; "
-                "choose an engine that gives probabilities, or write readout: generate"
-            )
+        require(engine, f"readout: {kind}", *_NEEDS[kind])
     return Measured(engine)
 
 

@@ -1,10 +1,7 @@
 """Any model that vLLM serves, in this process: every prompt of a wave goes to one engine, which batches them itself."""
 
-import importlib
 import json
 import math
-import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
@@ -13,21 +10,25 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoConfig, GenerationConfig
 
 from popsim.engines.local import adapters as lora
-from popsim.engines.local.loading import end_tokens, first_line, identity, load_tokenizer, quiet
+from popsim.engines.local.loading import end_tokens, first_line, identity, load_tokenizer
 from popsim.engines.local.texts import Texts
 from popsim.engines.tokens import CLOSING, own_sampling
+from popsim.engines.vllm_start import (
+    MOST_LOGPROBS,
+    adapter_rank,
+    check_options,
+    import_vllm,
+    own_settings,
+    settings_for,
+    start,
+)
 from popsim.engines.wire import NOTICE, Ability, Prompt, Reply
 from popsim.errors import EngineError
 
 _WINDOW = 4096
 _AT_ONCE = 256
-_MOST_LOGPROBS = 128
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
 
 
 class VLLM:
@@ -71,33 +72,26 @@ class VLLM:
     ) -> None:
         where = f"vllm:{model}"
         counts = {"max_model_len": max_model_len, "tensor_parallel_size": tensor_parallel_size}
-        _check_options(where, dtype, gpu_memory_utilization, **counts)
+        check_options(where, dtype, gpu_memory_utilization, **counts)
         folders = {name: Path(folder) for name, folder in (adapters or {}).items()}
-        ranks = [_adapter_rank(where, name, folder) for name, folder in folders.items()]
+        ranks = [adapter_rank(where, name, folder) for name, folder in folders.items()]
         kept = [f"{name}={lora.content(f'{where}: adapter {name}', model, folders[name])}" for name in folders]
         tokenizer = load_tokenizer(model, where)
-        self._names = _import_vllm(where)
+        self._names = import_vllm(where)
         given = {
             "quantization": quantization,
             "max_model_len": max_model_len,
             "gpu_memory_utilization": gpu_memory_utilization,
             "enforce_eager": enforce_eager,
+            "dtype": dtype,
+            "tensor_parallel_size": tensor_parallel_size,
         }
-        settings = {name: value for name, value in given.items() if value is not None}
-        settings |= {"dtype": dtype, "tensor_parallel_size": tensor_parallel_size}
         on_cpu = self._names.platforms.current_platform.is_cpu()
-        if ranks:
-            # In a mixed batch the CPU build reads prompts without an adapter through the last slot: keep that empty.
-            rank = next((allowed for allowed in _RANKS if allowed >= max(ranks)), max(ranks))
-            settings |= {"enable_lora": True, "max_loras": len(ranks) + on_cpu, "max_lora_rank": rank}
-        if on_cpu:
-            settings = _cpu_settings(_context(where, model)) | settings
-            settings["max_num_batched_tokens"] = max(settings["max_model_len"], 8192)
-        self._llm = _start(where, self._names, model, settings)
+        self._llm = start(where, self._names, model, settings_for(where, model, given, ranks, on_cpu=on_cpu))
         self._engine, config = self._llm.llm_engine, self._llm.model_config
         self._context: int = config.max_model_len
         self._texts = Texts(tokenizer, config.get_vocab_size())
-        self._own = _own_settings(model, config.hf_config)
+        self._own = own_settings(model, config.hf_config)
         self._ends = end_tokens(tokenizer, self._own)
         self._adapters = {
             name: self._names.lora.request.LoRARequest(name, number, str(folder.resolve()))
@@ -148,7 +142,7 @@ class VLLM:
         Raises:
             EngineError: A prompt cannot be read, or vLLM broke down.
         """
-        chunks = [list(tokens[start : start + _MOST_LOGPROBS]) for start in range(0, len(tokens), _MOST_LOGPROBS)]
+        chunks = [list(tokens[start : start + MOST_LOGPROBS]) for start in range(0, len(tokens), MOST_LOGPROBS)]
         found = np.empty((len(asked), len(tokens)))
 
         def task(index: int) -> "_Task":
@@ -162,7 +156,7 @@ class VLLM:
                 raise output
             row, chunk = divmod(index, len(chunks))
             told = output.outputs[0].logprobs[0]
-            start = chunk * _MOST_LOGPROBS
+            start = chunk * MOST_LOGPROBS
             found[row, start : start + len(chunks[chunk])] = [told[token].logprob for token in chunks[chunk]]
         return found
 
@@ -268,8 +262,8 @@ class VLLM:
     def _scoring(self, tokens: list[int]) -> Any:
         """Give vLLM's parameters for the log-probabilities of tokens as the next."""
         names = self._names.sampling_params
-        if len(tokens) > _MOST_LOGPROBS:
-            raise EngineError(f"{len(tokens)} first tokens of choices; vLLM tells at most {_MOST_LOGPROBS}")
+        if len(tokens) > MOST_LOGPROBS:
+            raise EngineError(f"{len(tokens)} first tokens of choices; vLLM tells at most {MOST_LOGPROBS}")
         return names.SamplingParams(
             temperature=0.0,
             max_tokens=1,
@@ -313,84 +307,3 @@ _NOTHING = _Task([], None)
 
 def _failed(why: str) -> Reply:
     return Reply("", finish="error", error=why)
-
-
-def _check_options(where: str, dtype: str, share: float | None, **counts: int | None) -> None:
-    """Refuse options of which no vLLM could make sense."""
-    if dtype not in _DTYPES:
-        raise EngineError(f"{where}: dtype {dtype!r} is unknown; allowed: {', '.join(_DTYPES)}")
-    for name, value in counts.items():
-        if value is not None and (type(value) is not int or value < 1):
-            raise EngineError(f"{where}: {name} must be a whole number of 1 or more, not {value!r}")
-    if share is not None and not (isinstance(share, int | float) and 0 < share <= 1):
-        raise EngineError(f"{where}: gpu_memory_utilization must be a share above 0, up to 1, not {share!r}")
-
-
-def _adapter_rank(where: str, name: str, folder: Path) -> int:
-    """Read the rank of a LoRA adapter."""
-    try:
-        return int(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise EngineError(
-            f"{where}: adapters: {name}: {folder} holds no LoRA adapter; give a folder that peft has written"
-        ) from None
-
-
-def _import_vllm(where: str) -> Any:
-    """Import vLLM, quiet and without its report of usage unless the environment says otherwise."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for part in ("platforms", "sampling_params", "lora.request"):
-                importlib.import_module(f"vllm.{part}")
-            return importlib.import_module("vllm")
-    except (ImportError, RuntimeError) as problem:
-        raise EngineError(f"{where}: vLLM cannot be imported: {first_line(problem)}") from problem
-
-
-def _cpu_settings(context: int) -> dict[str, Any]:
-    """Give what vLLM's CPU build needs to run in this process and to draw by seeds."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(max(1, memory // 8)))
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    return {"max_model_len": context, "enable_chunked_prefill": False, "enforce_eager": True}
-
-
-def _start(where: str, names: Any, model: str, settings: dict[str, Any]) -> Any:
-    """Start vLLM with what popsim's answers rest on and the settings given."""
-    try:
-        with quiet():
-            return names.LLM(
-                model,
-                generation_config="vllm",
-                enable_prefix_caching=True,
-                logprobs_mode="raw_logprobs",
-                max_logprobs=_MOST_LOGPROBS,
-                structured_outputs_config={"backend": "xgrammar"},
-                use_tqdm_on_load=False,
-                **settings,
-            )
-    except Exception as problem:
-        said = ", ".join(f"{name}={value}" for name, value in settings.items())
-        raise EngineError(f"{where}: vLLM cannot start ({said}): {first_line(problem)}") from problem
-
-
-def _context(where: str, model: str) -> int:
-    """Count the tokens that a model can read and write together."""
-    try:
-        config = AutoConfig.from_pretrained(model, local_files_only=Path(model).is_dir())
-    except Exception as problem:
-        raise EngineError(f"{where}: its config.json cannot be read: {first_line(problem)}") from problem
-    return getattr(config.get_text_config(), "max_position_embeddings", None) or 2048
-
-
-def _own_settings(model: str, config: Any) -> dict[str, Any]:
-    """Read a model's generation_config, or make one of its config where it has none."""
-    try:
-        declared = GenerationConfig.from_pretrained(model, local_files_only=Path(model).is_dir())
-    except OSError:
-        declared = GenerationConfig.from_model_config(config)
-    found: dict[str, Any] = declared.to_dict()
-    return found

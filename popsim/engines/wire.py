@@ -1,10 +1,11 @@
 """What passes between a study and an engine: a Prompt goes in, a Reply comes back."""
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +139,37 @@ class Prompt:
     readout: Readout | None = None
 
 
+class Prompts(Sequence[Prompt]):
+    """Prompts that are rendered when they are asked for; a subclass knows how many there are and renders each.
+
+    Example:
+        >>> class Greetings(Prompts):
+        ...     def __len__(self):
+        ...         return 3
+        ...     def prompt(self, i):
+        ...         return Prompt((("user", "Hello " * (i + 1)),))
+        >>> [len(one.messages[0][1]) for one in Greetings()[-2:]]
+        [12, 18]
+    """
+
+    @abstractmethod
+    def prompt(self, i: int) -> Prompt:
+        """Render the prompt at a place from 0."""
+
+    @overload
+    def __getitem__(self, i: int) -> Prompt: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Prompt]: ...
+    def __getitem__(self, i: int | slice) -> Prompt | list[Prompt]:
+        """Render one prompt, or several."""
+        place = range(len(self))[i]
+        return self.prompt(place) if isinstance(place, int) else [self.prompt(one) for one in place]
+
+    def __iter__(self) -> Iterator[Prompt]:
+        """Render the prompts one after the other."""
+        return map(self.prompt, range(len(self)))
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What an engine answered.
@@ -191,6 +223,31 @@ class Engine(Protocol):
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
         """Yield each reply as soon as it is ready, in any order, with the position of its prompt."""
         ...
+
+
+def require(engine: Engine, setting: str, *abilities: Ability) -> None:
+    """Refuse a setting that an engine cannot follow.
+
+    Args:
+        engine: Who answers.
+        setting: What needs the abilities, as its reader wrote it.
+        abilities: All that it takes.
+
+    Raises:
+        EngineError: The engine lacks one; the message names the setting, the engine and what it can do.
+
+    Example:
+        >>> from popsim.engines import load_engine
+        >>> require(load_engine("baseline"), "readout: number", "next")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        popsim.errors.EngineError: readout: number: engine baseline/1 lacks the ability 'next' that this needs ...
+    """
+    if lacks := sorted(set(abilities) - engine.abilities):
+        has = ", ".join(sorted(engine.abilities)) or "none"
+        raise EngineError(
+            f"{setting}: engine {engine.fingerprint} lacks the ability {' and '.join(map(repr, lacks))} that this "
+            f"needs (it has: {has}); choose another engine, or take the setting out"
+        )
 
 
 class Speller(Engine, Protocol):

@@ -13,7 +13,7 @@ from popsim.evaluate.correction import (
     correct_quantile,
     quantile_map,
 )
-from popsim.evaluate.density import DensityFit, density_table, fit_density, weighted_median
+from popsim.evaluate.density import DensityFit, density_table, fit_density
 from popsim.evaluate.failures import failure_rates, mean_bounds
 from popsim.evaluate.overlap import overlap, overlap_warning
 from popsim.evaluate.regressions import individual_fit, regress
@@ -55,5 +55,4 @@ __all__ = [
     "quantile_map",
     "regress",
     "trimmed_sd",
-    "weighted_median",
 ]

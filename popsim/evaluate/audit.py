@@ -20,6 +20,7 @@ from popsim.evaluate.statistics import Values, trimmed_sd
 from popsim.evaluate.targets import DIRECTIONS, POOLED, Target, TargetFile, share_sets
 from popsim.evaluate.verdicts import FEWEST, human_error
 from popsim.survey import Difference
+from popsim.weighted import quantiles
 
 MEASURES = ("trimmed SD", "SD", "IQR", "tails", "entropy")
 RATIO = 0.9
@@ -130,12 +131,12 @@ def spread_of(cell: Cell, kind: str, human: Cell | None, stratum: Ints, draws: i
     if len(cell.values) < 2:
         return {}
     edges = _edges(human) if human is not None and kind != "choice" else None
-    tails = _quantiles(human.values, human.weight, (_TAIL, 1 - _TAIL)) if human is not None else None
+    tails = quantiles(human.values, human.weight, (_TAIL, 1 - _TAIL)) if human is not None else None
 
     def measures(weights: Values) -> dict[str, Values]:
         if kind == "choice":
             return {"entropy": entropy(cell.values, weights)}
-        quartiles = _quantiles(cell.values, weights, (0.25, 0.75))
+        quartiles = quantiles(cell.values, weights, (0.25, 0.75))
         found = {
             "trimmed SD": trimmed_sd(cell.values, weights),
             "SD": trimmed_sd(cell.values, weights, 0.0),
@@ -325,18 +326,9 @@ def _directions(sample: Sample, files: Sequence[TargetFile], draws: int, seed: i
             yield from (where | row for row in _ratio_rows(spreads, human, cell.people))
 
 
-def _quantiles(values: Values, weights: Values, shares: Sequence[float]) -> Values:
-    """Take weighted quantiles, (..., shares), for (..., n) weights."""
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(weights[..., order], axis=-1)
-    total = below[..., -1:]
-    at = [np.minimum((below < share * total - 1e-9).sum(axis=-1), len(values) - 1) for share in shares]
-    return np.stack([values[order][place] for place in at], axis=-1)
-
-
 def _edges(human: Cell) -> Values:
     """Give the inner ends of bins that hold about as many people each."""
-    return np.unique(_quantiles(human.values, human.weight, [k / _BINS for k in range(1, _BINS)]))
+    return np.unique(quantiles(human.values, human.weight, [k / _BINS for k in range(1, _BINS)]))
 
 
 def _commonest(values: Values, weights: Values) -> tuple[float, float]:

@@ -21,7 +21,6 @@ from popsim.evaluate.statistics import Fit, Values, least_squares
 from popsim.evaluate.targets import TargetFile
 from popsim.population import effective_size
 
-CALIBRATION = "calibration, no guarantee"
 _LEVEL = 0.95
 _FEWEST = 20
 _POINTS = 400
@@ -224,7 +223,7 @@ def calibrated(human: Values, twin: Values, population: Values, folds: int = 5, 
 
 
 def quantile_map(simulated: Values, human: Values) -> Values:
-    """Give simulated answers the distribution of human ones, rank by rank: a calibration, no guarantee (`CALIBRATION`).
+    """Give simulated answers the distribution of human ones, rank by rank: a calibration, no guarantee.
 
     It says nothing that the human answers do not say, and the order of the simulated respondents is kept whether it
     is right or not. Do it for each subgroup by itself.

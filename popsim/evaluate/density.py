@@ -2,7 +2,7 @@
 
 The fit is that of Engelberg, Manski and Williams (2009), which the Survey of Consumer Expectations (SCE) uses as well:
 a generalised beta distribution where three bins or more are used, an isosceles triangle where one bin is, or two beside
-each other. The national figure of the SCE is the weighted median over respondents.
+each other. The national figure of the SCE is the weighted median over respondents (`popsim.weighted.quantiles`).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 from scipy.special import betainc, betaincinv, expit
 
 from popsim.errors import SurveyError
-from popsim.survey import DensityQuestion, quantiles
+from popsim.survey import DensityQuestion
 
 Ends = tuple[float | None, float | None]
 REACH = 38.0
@@ -141,13 +141,3 @@ def density_table(distributions: pd.DataFrame, question: DensityQuestion, reach:
     wide = here.pivot(index=_KEYS, columns="value", values="probability").reindex(columns=range(len(bins)))
     fits = [fit_density(bins, tuple(row), reach) for row in wide.fillna(0.0).to_numpy().tolist()]
     return pd.DataFrame(fits, columns=list(DensityFit._fields), index=wide.index).reset_index()
-
-
-def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
-    """Give the smallest value at or below which half of the weight lies.
-
-    Example:
-        >>> weighted_median([1, 2, 10], [1, 1, 3])
-        10.0
-    """
-    return float(quantiles(values, weights, [0.5])[0])

@@ -10,6 +10,7 @@ from scipy import stats
 from popsim.errors import TargetError
 from popsim.evaluate.statistics import Values
 from popsim.population import effective_size
+from popsim.weighted import moments
 
 APART = 0.2
 """Standardised difference above which a covariate counts as different (Cohen 1988: a small effect)."""
@@ -111,6 +112,5 @@ def _moments(values: Values, weight: Values) -> tuple[float, float, float]:
     """Give a weighted mean, its standard error and the standard deviation."""
     known = np.isfinite(values)
     x, w = values[known], weight[known]
-    mean = float(np.average(x, weights=w))
-    se = float(np.sqrt(((w * (x - mean)) ** 2).sum()) / w.sum())
-    return mean, se, float(np.sqrt(np.average((x - mean) ** 2, weights=w)))
+    mean, variance = moments(x, w)
+    return mean, float(np.sqrt(((w * (x - mean)) ** 2).sum()) / w.sum()), variance**0.5

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from popsim import weighted
 from popsim.evaluate.correction import (
     Corrected,
     Labelled,
@@ -97,7 +98,7 @@ def corrected_figures(pairs: Pairs, quantiles: Sequence[float] = QUANTILES) -> p
         rows.append(("share", mark, *correct_mean(pairs.labelled(mark)), share))
     for share in quantiles if numeric else ():
         found = correct_quantile(pairs.labelled(), share)
-        rows.append(("quantile", f"{share:g}", *found, float(np.quantile(mapped, share))))
+        rows.append(("quantile", f"{share:g}", *found, float(weighted.quantiles(mapped, weight, [share])[0])))
     rows += [("coefficient", term, *one, np.nan) for term, one in _coefficients(pairs)] if numeric else []
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -8,6 +8,7 @@ import pandas as pd
 from popsim.evaluate.audit import judge
 from popsim.evaluate.statistics import Values
 from popsim.evaluate.verdicts import FEWEST
+from popsim.weighted import moments
 
 _WIDE = 1.959964
 COLUMNS = [
@@ -83,12 +84,10 @@ def _gap_flag(gap: float, human: float) -> str:
 def _spread(answers: pd.DataFrame) -> tuple[float, float]:
     """Give a weighted SD and the standard error of its logarithm, from the fourth moment."""
     x, w = _numbers(answers)
-    mean = np.average(x, weights=w)
-    squares = (x - mean) ** 2
-    variance = float(np.average(squares, weights=w))
+    mean, variance = moments(x, w)
     if variance <= 0:
         return 0.0, float("nan")
-    by_person = pd.Series(w * (squares - variance)).groupby(answers["person"].to_numpy()).sum()
+    by_person = pd.Series(w * ((x - mean) ** 2 - variance)).groupby(answers["person"].to_numpy()).sum()
     error = float(np.sqrt((by_person**2).sum()) / w.sum())
     return float(np.sqrt(variance)), error / (2 * variance)
 
@@ -100,7 +99,7 @@ def _gap(answers: pd.DataFrame, inside: "pd.Series[bool]") -> tuple[float, float
         x, w = _numbers(part)
         if not len(x):
             return float("nan"), float("nan")
-        mean = float(np.average(x, weights=w))
+        mean, _ = moments(x, w)
         by_person = pd.Series(w * (x - mean)).groupby(part["person"].to_numpy()).sum()
         means.append(mean)
         variances.append(float((by_person**2).sum()) / float(w.sum()) ** 2)

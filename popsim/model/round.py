@@ -1,15 +1,15 @@
 """A round of prompts: each is rendered when it is asked for, and its reply is read."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from popsim import streams
-from popsim.engines import Field, Prompt, Readout, Reply, Sampling, Shape, Spelling
+from popsim.engines import Field, Prompt, Prompts, Readout, Reply, Sampling, Shape, Spelling
 from popsim.model.pages import Conversations, cut, questions_of
 from popsim.prompts import Layout, Prepared, load_layout, load_template, prepare
 from popsim.scenario import Scenario
@@ -37,7 +37,7 @@ _BYTES, _LOOSE = 3, 256
 """Bytes that a token of a free reply stands for on average, at the least; tokens for a loose form, such as a fence."""
 
 
-class Round(Sequence[Prompt]):
+class Round(Prompts):
     """The prompts of one round of one wave, each rendered when it is asked for.
 
     Args:
@@ -88,22 +88,6 @@ class Round(Sequence[Prompt]):
     def __len__(self) -> int:
         """Count the prompts."""
         return len(self.person)
-
-    @overload
-    def __getitem__(self, i: int) -> Prompt: ...
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[Prompt]: ...
-    def __getitem__(self, i: int | slice) -> Prompt | Sequence[Prompt]:
-        """Render one prompt, or several."""
-        if isinstance(i, slice):
-            return [self.prompt(j) for j in range(*i.indices(len(self)))]
-        if not -len(self) <= i < len(self):
-            raise IndexError(i)
-        return self.prompt(i % len(self))
-
-    def __iter__(self) -> Iterator[Prompt]:
-        """Render the prompts one after the other."""
-        return (self.prompt(i) for i in range(len(self)))
 
     def prompt(self, i: int, attempt: int = 0) -> Prompt:
         """Render one prompt; a further attempt has the same text and another seed."""

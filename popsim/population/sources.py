@@ -16,6 +16,7 @@ from popsim.errors import PopulationError
 from popsim.files import Frozen
 from popsim.population.tables import Cell, unknown
 from popsim.population.traits import Name, Text, check_limits
+from popsim.weighted import band_starts
 
 Floats = NDArray[np.float64]
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -196,27 +197,11 @@ def labels(frame: pd.DataFrame, attribute: str, column: Column, weights: Floats 
     steps = np.array(list(limits.values()))
     if column.quantiles:
         each = np.bincount(codes, weights, len(values)) * open_
-        steps = weighted_quantiles(numbers, each, steps)
+        steps = band_starts(numbers, each, steps)
     level = np.searchsorted(steps, np.where(open_, numbers, -np.inf), "right") - 1
     names = [None, *limits]
     banded = [names[at + 1] if free else one for at, free, one in zip(level, open_, said, strict=True)]
     return pd.Series(np.array(banded, dtype=object)[codes])
-
-
-def weighted_quantiles(values: Floats, weights: Floats, shares: Floats) -> Floats:
-    """Give the lowest value above which each share of the weight lies; the first share must be 0.
-
-    Example:
-        >>> weighted_quantiles(np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4), np.array([0.0, 0.5])).tolist()
-        [-inf, 3.0]
-    """
-    kept = np.flatnonzero(weights > 0)
-    order = kept[np.argsort(values[kept], kind="stable")]
-    below = np.cumsum(weights[order]) / weights[order].sum()
-    at = np.searchsorted(below, shares + 1e-12, "left").clip(0, len(order) - 1)
-    steps: Floats = values[order[np.where(below[at] <= shares + 1e-12, (at + 1).clip(0, len(order) - 1), at)]]
-    steps[shares <= 0] = -np.inf
-    return steps
 
 
 def read_table(source: TableFile, known: Mapping[str, Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:

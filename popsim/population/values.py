@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from popsim.errors import PopulationError
-from popsim.population.sources import weighted_quantiles
 from popsim.population.traits import Level, Number
+from popsim.weighted import band_starts
 
 Floats = NDArray[np.float64]
 
@@ -102,7 +102,7 @@ def work_out(name: str, level: Level, people: pd.DataFrame) -> pd.Categorical:
         if not len(known):
             return categorical(np.full(len(numbers), -1), level.words, ordered=True)
         weights = people["weight"].to_numpy(float)[known]
-        limits = weighted_quantiles(numbers[known], weights, np.array(list(level.quantiles.values())))
+        limits = band_starts(numbers[known], weights, np.array(list(level.quantiles.values())))
     else:
         limits = np.array(list(level.lowest.values()))
     codes = np.where(np.isnan(numbers), -1, np.searchsorted(limits, numbers, "right") - 1)

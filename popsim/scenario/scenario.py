@@ -282,7 +282,10 @@ def _resolve(data: Mapping[str, Any], path: Path) -> Scenario:
     whole = with_preset(data, path)
     for key, load in (("population", load_population), ("questionnaire", load_questionnaire)):
         if isinstance(whole.get(key), str):
-            whole[key] = load(whole[key], path.parent)
+            try:
+                whole[key] = load(whole[key], path.parent)
+            except PopsimError as problem:
+                raise type(problem)(f"{path}: {key}: {problem}") from None
     network = whole.get("network")
     if isinstance(network, Mapping) and network.get("kind") == "file" and isinstance(network.get("path"), str):
         found = _beside(network["path"], path, "network.path")

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 
-from popsim.engines import Engine, Prompt, Reply
+from popsim.engines import Engine, Prompt, Prompts, Reply
 from popsim.errors import EngineError
 from popsim.model import Round
 from popsim.survey import Reading, Status
@@ -76,7 +76,7 @@ def blocks(rounds: Sequence[Round], size: int) -> Iterator[list[Place]]:
         yield block
 
 
-class Pooled(Sequence[Prompt]):
+class Pooled(Prompts):
     """Prompts of several rounds as one sequence, each rendered when it is asked for.
 
     Args:
@@ -92,20 +92,10 @@ class Pooled(Sequence[Prompt]):
         """Count the prompts."""
         return len(self._places)
 
-    @overload
-    def __getitem__(self, position: int) -> Prompt: ...
-    @overload
-    def __getitem__(self, position: slice) -> Sequence[Prompt]: ...
-    def __getitem__(self, position: int | slice) -> Prompt | Sequence[Prompt]:
-        """Render one prompt, or several."""
-        if isinstance(position, slice):
-            return [self[i] for i in range(*position.indices(len(self)))]
-        which, i = self._places[position]
-        return self._rounds[which].prompt(i, self._attempt)
-
-    def __iter__(self) -> Iterator[Prompt]:
-        """Render the prompts one after the other."""
-        return (self[i] for i in range(len(self)))
+    def prompt(self, i: int) -> Prompt:
+        """Render one of them."""
+        which, place = self._places[i]
+        return self._rounds[which].prompt(place, self._attempt)
 
 
 def ask(

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
 
@@ -74,6 +73,38 @@ def code_by_engine(
         EngineError: The engine reads facts and no text, or fails.
         TargetError: The sheet of codes does not fit the answers.
     """
+    answers, coded, unreadable = _coded(run, spec, Path(folder), wave, progress)
+    names = list(meanings())
+    sheet = answers[[*_KEYS, "text"]].assign(**dict.fromkeys(names, ""))
+    write_whole(Path(folder) / SHEET, lambda to: sheet.to_csv(to, index=False))
+    words = code_answers(answers["text"])[names]
+    pairs = {"words and engine": (words, coded)}
+    if hand is not None:
+        ours = _hand_codes(hand, answers, names)
+        there = ours.notna().all(axis=1)
+        if not there.any():
+            raise TargetError(f"{hand}: no answer has all codes; fill in 1 or 0 for {', '.join(names)}")
+        pairs |= {f"{who} and hand": (one[there], ours[there]) for who, one in (("words", words), ("engine", coded))}
+    tables = [agreement(one, other).assign(between=who) for who, (one, other) in pairs.items()]
+    return Coding(
+        answers=answers,
+        words=words,
+        engine=coded,
+        channels=pd.concat(_channels(answers, coded), ignore_index=True),
+        agreement=pd.concat(tables, ignore_index=True),
+        alpha={who: overall_agreement(both) for who, both in pairs.items()},
+        unreadable=unreadable,
+    )
+
+
+def _coded(
+    run: Run, spec: str, folder: Path, wave: int, progress: ProgressCallback | None
+) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """Field the coding study.
+
+    Returns:
+        The open answers whose coding could be read, a boolean column per code for them, and how many others there are.
+    """
     engine = load_engine(spec)
     if engine.reads != "text":
         raise EngineError(f"{spec}: reads facts and no text, so it cannot code answers; name a language model")
@@ -82,37 +113,13 @@ def code_by_engine(
         raise RunError(f"{run.path}: has no readable open answer in {' or '.join(LANGUAGES)} in wave {wave}")
     texts = answers[["asked", "quoted"]].drop_duplicates(ignore_index=True)
     row = answers.groupby(list(texts), sort=False).ngroup().to_numpy()
-    scenario = load_scenario(_write(Path(folder), texts, spec))
-    done = run_study(scenario, Path(folder) / "run", engine=engine, progress=progress)
-    codes = _codes_of(done, len(texts))
-    known = codes["known"].to_numpy(bool)[row]
+    done = run_study(load_scenario(_write(folder, texts, spec)), folder / "run", engine=engine, progress=progress)
+    codes = _codes_of(done, len(texts)).iloc[row]
+    known = codes.pop("known").to_numpy(bool)
     if not known.any():
         raise EngineError(f"{spec}: none of its {len(texts)} replies could be read as codes; look at {done.path}")
-    answers = answers[known].reset_index(drop=True)
-    coded = codes.drop(columns="known").iloc[row[known]].reset_index(drop=True)
-    words = code_answers(answers["text"])[list(coded)]
-    sheet = answers[[*_KEYS, "text"]].assign(**dict.fromkeys(coded, ""))
-    write_whole(Path(folder) / SHEET, lambda to: sheet.to_csv(to, index=False))
-    pairs = {"words and engine": (words, coded, np.ones(len(answers), dtype=bool))}
-    if hand is not None:
-        ours = _hand_codes(hand, answers, list(coded))
-        there = ours.notna().all(axis=1).to_numpy(bool)
-        if not there.any():
-            raise TargetError(f"{hand}: no answer has all codes; fill in 1 or 0 for {', '.join(coded)}")
-        pairs |= {"words and hand": (words, ours, there), "engine and hand": (coded, ours, there)}
-    tables = [
-        agreement(one[there].astype(bool), other[there].astype(bool)).assign(between=who)
-        for who, (one, other, there) in pairs.items()
-    ]
-    return Coding(
-        answers=answers,
-        words=words,
-        engine=coded,
-        channels=pd.concat(_channels(answers, coded), ignore_index=True),
-        agreement=pd.concat(tables, ignore_index=True),
-        alpha={who: overall_agreement([one[there], other[there]]) for who, (one, other, there) in pairs.items()},
-        unreadable=int((~known).sum()),
-    )
+    kept = answers[known].reset_index(drop=True), codes[known].reset_index(drop=True)
+    return *kept, int((~known).sum())
 
 
 def _open_answers(run: Run, wave: int) -> pd.DataFrame:

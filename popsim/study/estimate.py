@@ -1,7 +1,7 @@
 """What a study would cost: prompts, distinct ones, tokens and time, before it is paid."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -10,10 +10,10 @@ from popsim.engines import Engine, Prompt, Reply, answer_all, load_engine, split
 from popsim.engines.cache import Cache, opened
 from popsim.engines.journal import prompt_key
 from popsim.model import PopulationModel, Respondent, Round
-from popsim.scenario import EngineSettings, Point
+from popsim.scenario import Point
 from popsim.study.ask import BLOCK, Pooled, blocks
 from popsim.study.cell import Shared, build
-from popsim.study.needs import check_abilities
+from popsim.study.needs import by_engine, equipped
 
 PROBE = 16
 """Prompts that are really asked, to see how long one takes."""
@@ -81,15 +81,15 @@ def estimate(
         (30, 30, 'estimated, 4 characters a token')
     """
     found, shared = [], Shared()
-    for settings, mine in _by_engine(points):
-        engine = _engine(settings) if probe or settings.spec == "baseline" else None
-        if engine is not None:
-            for point in mine:
-                check_abilities(point.scenario, engine)
+    for scenarios in by_engine(points).values():
+        settings = scenarios[0].engine
+        engine = None
+        if probe or settings.spec == "baseline":
+            engine = equipped(load_engine(settings.spec, **settings.options), scenarios)
         reads = engine.reads if engine is not None else "text"
         models = [
-            build(point.scenario.replicate(number), reads, Respondent, shared)
-            for point in mine
+            build(scenario.replicate(number), reads, Respondent, shared)
+            for scenario in scenarios
             for number in range(replicates)
         ]
         count = _Count(engine.fingerprint if engine is not None else settings.spec)
@@ -163,18 +163,6 @@ class _Probe:
             return None
         others = len(self.replies) - 1
         return self.first + (self.rest / others if others else self.first) * (asked - 1)
-
-
-def _by_engine(points: Sequence[Point]) -> Iterator[tuple[EngineSettings, list[Point]]]:
-    groups: dict[str, list[Point]] = {}
-    for point in points:
-        groups.setdefault(point.scenario.engine.model_dump_json(), []).append(point)
-    for mine in groups.values():
-        yield mine[0].scenario.engine, mine
-
-
-def _engine(settings: EngineSettings) -> Engine:
-    return load_engine(settings.spec, **settings.options)
 
 
 def _try(engine: Engine, rounds: Sequence[Round], probe: int, cache: str | Path | None) -> _Probe:

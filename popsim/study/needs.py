@@ -1,35 +1,19 @@
-"""What a scenario needs of an engine, checked before anything is written."""
+"""What scenarios need of an engine, checked before anything is written."""
 
-from popsim.engines import Ability, Engine
+from collections.abc import Sequence
+
+from popsim.engines import Engine, require
+from popsim.engines.readout import measured
 from popsim.errors import EngineError
-from popsim.scenario import Scenario
+from popsim.scenario import Point, Scenario
 
 
-def needs(scenario: Scenario) -> dict[str, Ability]:
-    """Name the settings of a scenario that not every engine can follow, each with the ability that it takes.
-
-    Args:
-        scenario: The study.
-
-    Example:
-        >>> from popsim.scenario import load_scenario
-        >>> needs(load_scenario("oil_price_fall", {"sampling.structured": True}))
-        {'sampling.structured': 'grammar'}
-    """
-    found: dict[str, Ability] = {}
-    if scenario.sampling.structured:
-        found["sampling.structured"] = "grammar"
-    if scenario.engine.adapter:
-        found["engine.adapter"] = "adapter"
-    return found
-
-
-def check_abilities(scenario: Scenario, engine: Engine) -> None:
-    """Refuse to begin a study that its engine cannot carry out as the scenario says.
+def equipped(engine: Engine, scenarios: Sequence[Scenario]) -> Engine:
+    """Give an engine that carries out studies as they say: itself, or itself with readouts measured.
 
     Args:
-        scenario: The study.
         engine: Who answers.
+        scenarios: The studies.
 
     Raises:
         EngineError: The engine lacks an ability; the message names the setting, the engine and what it can do.
@@ -37,15 +21,32 @@ def check_abilities(scenario: Scenario, engine: Engine) -> None:
     Example:
         >>> from popsim.engines import load_engine
         >>> from popsim.scenario import load_scenario
-        >>> check_abilities(load_scenario("oil_price_fall", {"sampling": "model"}), load_engine("baseline"))
+        >>> equipped(load_engine("baseline"), [load_scenario("oil_price_fall", {"sampling": "model"})])
         Traceback (most recent call last):
         popsim.errors.EngineError: sampling: model: engine baseline/1 draws no tokens; take the setting out
     """
-    if scenario.sampling.source == "model" and engine.reads == "facts":
-        raise EngineError(f"sampling: model: engine {engine.fingerprint} draws no tokens; take the setting out")
-    for setting, ability in needs(scenario).items():
-        if ability not in engine.abilities:
-            raise EngineError(
-                f"{setting}: engine {engine.fingerprint} lacks the ability {ability!r} that this needs (it has: "
-                f"{', '.join(sorted(engine.abilities)) or 'none'}); choose another engine, or take the setting out"
-            )
+    for scenario in scenarios:
+        if scenario.sampling.source == "model" and engine.reads == "facts":
+            raise EngineError(f"sampling: model: engine {engine.fingerprint} draws no tokens; take the setting out")
+        if scenario.sampling.structured:
+            require(engine, "sampling.structured", "grammar")
+        if scenario.engine.adapter:
+            require(engine, "engine.adapter", "adapter")
+    return measured(engine, [scenario.readout.kind for scenario in scenarios])
+
+
+def by_engine(points: Sequence[Point]) -> dict[str, list[Scenario]]:
+    """Group the scenarios of points by `engine_key`.
+
+    Args:
+        points: From `popsim.scenario.sweep_points`.
+    """
+    groups: dict[str, list[Scenario]] = {}
+    for point in points:
+        groups.setdefault(engine_key(point.scenario), []).append(point.scenario)
+    return groups
+
+
+def engine_key(scenario: Scenario) -> str:
+    """Name all that a scenario says of its engine."""
+    return scenario.engine.model_dump_json()

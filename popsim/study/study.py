@@ -19,7 +19,6 @@ from popsim.engines.baseline import Baseline, uncalibrated
 from popsim.engines.cache import Cache, opened
 from popsim.engines.journal import Journal
 from popsim.engines.journaled import Journaled
-from popsim.engines.readout import measured
 from popsim.errors import EngineError, PopsimError, RunError
 from popsim.model import Respondent
 from popsim.scenario import EngineSettings, Point, Scenario, scenario_hash, single
@@ -39,7 +38,7 @@ from popsim.study.folder import (
     write_table,
 )
 from popsim.study.frozen import Record
-from popsim.study.needs import check_abilities
+from popsim.study.needs import by_engine, engine_key, equipped
 from popsim.study.plans import keep_plan, plan_record
 from popsim.study.tables import failures, points_table
 
@@ -84,8 +83,7 @@ def run(
             return run(
                 scenario, out, engine=engine, respondent=respondent, progress=progress, cache=cache, freeze=freeze
             )
-    engine = measured(engine, [scenario.readout.kind])
-    check_abilities(scenario, engine)
+    engine = equipped(engine, [scenario])
     who, record = identity(scenario, engine, respondent), plan_record([scenario], freeze=freeze)
     folder = Path(out) if out is not None else default_folder(scenario, who)
     with opened(cache if engine.reads == "text" else None) as lent, locked(folder):
@@ -131,16 +129,13 @@ def sweep(
         RunError: The folder belongs to another study or process.
         EngineError: An engine cannot do what a point asks of it, or fails.
     """
-    kinds = [point.scenario.readout.kind for point in points]
     record = plan_record([point.scenario for point in points], replicates, freeze=freeze)
     settle = partial(keep_plan, record=record, freeze=freeze)
     with ExitStack() as stack:
         engines = {
-            key: measured(stack.enter_context(_opened(settings)), kinds)
-            for key, settings in {_engine_key(p.scenario): p.scenario.engine for p in points}.items()
+            key: equipped(stack.enter_context(_opened(scenarios[0].engine)), scenarios)
+            for key, scenarios in by_engine(points).items()
         }
-        for point in points:
-            check_abilities(point.scenario, engines[_engine_key(point.scenario)])
         with opened(cache if any(engine.reads == "text" for engine in engines.values()) else None) as lent:
             asking = partial(_asking, folder=Path(out), cache=lent)
             _sweep(points, replicates, Path(out), engines, respondent, asking, progress, settle)
@@ -160,7 +155,7 @@ def _sweep(
     """Field every point in every replicate, unless the folder is complete."""
     first = points[0].scenario
     what = {
-        **identity(first, engines[_engine_key(first)], respondent),
+        **identity(first, engines[engine_key(first)], respondent),
         "engine": sorted(engine.fingerprint for engine in engines.values()),
         "points": [{"values": _plain(point.values), "sha": scenario_hash(point.scenario)} for point in points],
         "replicates": replicates,
@@ -174,7 +169,7 @@ def _sweep(
             manifest: dict[str, Any] = {"state": "running", "identity": what, "started": now(), "plan": plan}
             manifest["starts"] = [*earlier_starts(folder), manifest["started"]]
             if len(engines) == 1:
-                manifest["engine"] = about(engines[_engine_key(first)])
+                manifest["engine"] = about(engines[engine_key(first)])
             else:
                 manifest["engines"] = [about(engine) for engine in engines.values()]
             write_manifest(folder, manifest)
@@ -216,7 +211,7 @@ def _start_cells(
     cells: dict[tuple[int, int], Cell] = {}
     failed: dict[tuple[int, int], PopsimError] = {}
     for point, number in itertools.product(points, range(replicates)):
-        scenario, engine = point.scenario.replicate(number), engines[_engine_key(point.scenario)]
+        scenario, engine = point.scenario.replicate(number), engines[engine_key(point.scenario)]
         where = folder / f"point{point.number:03d}-replicate{number}"
         try:
             cells[point.number, number] = start(scenario, where, engine, respondent, shared, number)
@@ -238,10 +233,6 @@ def _opened(settings: EngineSettings) -> AbstractContextManager[Engine]:
     return open_engine(settings.spec, settings.options, settings.workers, settings.ray_address)
 
 
-def _engine_key(scenario: Scenario) -> str:
-    return scenario.engine.model_dump_json()
-
-
 def _field_by_engine(
     cells: Mapping[tuple[int, int], Cell],
     engines: Mapping[str, Engine],
@@ -259,7 +250,7 @@ def _field_by_engine(
     counts: dict[str, dict[str, Any]] = {}
     failed: dict[tuple[int, int], PopsimError] = {}
     for key, engine in engines.items():
-        mine = {where: cell for where, cell in cells.items() if _engine_key(cell.model.scenario) == key}
+        mine = {where: cell for where, cell in cells.items() if engine_key(cell.model.scenario) == key}
         with asking(engine) as asked:
             try:
                 calls = _field(list(mine.values()), asked, progress)

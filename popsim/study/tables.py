@@ -15,7 +15,8 @@ from popsim.model import PopulationModel, Round, seen_posts, treated
 from popsim.network import NEVER
 from popsim.scenario import Point, Scenario
 from popsim.study.ask import Asked
-from popsim.survey import FAILURES, QUANTILES, STATUSES, Question, Status, moments, quantiles
+from popsim.survey import FAILURES, STATUSES, Question, Status
+from popsim.weighted import moments, quantiles
 
 _MEASURED = (
     ("left_out", np.float64),
@@ -26,6 +27,8 @@ _MEASURED = (
     ("particles", np.int32),
     ("particle_error", np.float64),
 )
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Those that the table of readouts has."""
 _CODE = {status: code for code, status in enumerate(STATUSES)}
 
 
@@ -105,7 +108,7 @@ def readouts_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd
     choices = {q.name for q in asked.model.questionnaires[0].questions if q.kind == "choice"}
     numbers = [((), ()) if one.question in choices else (one.values, one.probabilities) for one in found]
     spread = np.array([moments(*one) for one in numbers]).reshape(-1, 2)
-    points = np.array([quantiles(*one) for one in numbers]).reshape(-1, len(QUANTILES))
+    points = np.array([quantiles(*one, QUANTILES) for one in numbers]).reshape(-1, len(QUANTILES))
     return pd.DataFrame(
         {
             "replicate": replicate,
@@ -115,7 +118,7 @@ def readouts_table(asked: Round, settled: Sequence[Asked], replicate: int) -> pd
             "question": pd.array([one.question for one in found], dtype="str"),
             "draw": asked.draw[where],
             "mean": spread[:, 0],
-            "sd": spread[:, 1],
+            "sd": np.sqrt(spread[:, 1]),
             **{f"q{round(100 * share):02d}": points[:, k] for k, share in enumerate(QUANTILES)},
             **{name: np.array([getattr(one, name) for one in found], dtype=kind) for name, kind in _MEASURED},
         }
@@ -303,12 +306,11 @@ def _summed(answers: pd.DataFrame, question: Question) -> list[dict[str, object]
 
 def _numbers(name: str, values: pd.Series, weights: "pd.Series | NDArray[np.float64]") -> list[dict[str, object]]:
     """Weighted mean, and SD scaled as with n - 1 where all weights are equal."""
-    x, w, n = values.to_numpy(np.float64), np.asarray(weights, dtype=np.float64), len(values)
+    n = len(values)
     if not n:
         return []
-    mean = float(np.average(x, weights=w))
-    variance = float(np.average((x - mean) ** 2, weights=w)) * n / (n - 1) if n > 1 else np.nan
-    return [{"question": name, "mean": mean, "sd": variance**0.5, "n": n}]
+    mean, variance = moments(values, weights)
+    return [{"question": name, "mean": mean, "sd": (variance * n / (n - 1)) ** 0.5 if n > 1 else np.nan, "n": n}]
 
 
 def _positions(settled: Sequence[Asked]) -> NDArray[np.intp]:

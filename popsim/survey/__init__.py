@@ -1,7 +1,7 @@
 """The survey: questions, questionnaires with vignettes and arms, and reading the answers out of a reply."""
 
 from popsim.survey.branches import branching, fill_answers, repeat
-from popsim.survey.distribution import QUANTILES, moments, quantiles, read_readout
+from popsim.survey.distribution import read_readout
 from popsim.survey.grammar import longest_reply, number_texts, reply_grammar, reply_schema
 from popsim.survey.questionnaire import (
     Change,
@@ -38,7 +38,6 @@ from popsim.survey.versions import Orders, assign_versions, draw_orders, in_orde
 
 __all__ = [
     "FAILURES",
-    "QUANTILES",
     "STATUSES",
     "Answer",
     "Bin",
@@ -73,10 +72,8 @@ __all__ = [
     "longest_reply",
     "measured_changes",
     "measured_questions",
-    "moments",
     "number_texts",
     "option_labels",
-    "quantiles",
     "read_readout",
     "read_reply",
     "repeat",

@@ -1,4 +1,4 @@
-"""Distributions of answers: what a readout found, its moments and quantiles, and the answers that it stands for."""
+"""Distributions of answers: what a readout found, and the answers that it stands for."""
 
 import json
 import math
@@ -6,56 +6,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from popsim.errors import SurveyError
 from popsim.survey.questions import ChoiceQuestion, Question
 from popsim.survey.reading import Answer, Distribution, Reading, Status
+from popsim.weighted import moments
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Those that the table of readouts has."""
 _MOST_LEFT_OUT = 0.5
-
-
-def moments(values: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:
-    """Give mean and standard deviation of a distribution, scaled to sum to 1; NaN where it has no mass.
-
-    Args:
-        values: The points.
-        probabilities: The mass of each.
-
-    Example:
-        >>> moments([1, 3], [0.25, 0.25])
-        (2.0, 1.0)
-    """
-    points, mass = np.asarray(values, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
-    total = mass.sum()
-    if not total > 0:
-        return math.nan, math.nan
-    mean = float((points * mass).sum() / total)
-    return mean, math.sqrt(float((mass * (points - mean) ** 2).sum() / total))
-
-
-def quantiles(values: ArrayLike, probabilities: ArrayLike, at: Sequence[float] = QUANTILES) -> NDArray[np.float64]:
-    """Give the smallest value below or at which a share of the mass lies; NaN where there is no mass.
-
-    Args:
-        values: The points, in any order.
-        probabilities: The mass of each.
-        at: Shares from 0 to 1.
-
-    Example:
-        >>> quantiles([3, 1, 2], [0.25, 0.25, 0.5], [0.25, 0.5, 1]).tolist()
-        [1.0, 2.0, 3.0]
-    """
-    points, mass = np.asarray(values, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
-    points, mass = points[mass > 0], mass[mass > 0]
-    if not len(points):
-        return np.full(len(at), math.nan)
-    order = np.argsort(points, kind="stable")
-    cumulated = mass[order].cumsum()
-    wanted = np.asarray(at) * cumulated[-1] * (1 - 1e-12)
-    return np.asarray(points[order][np.searchsorted(cumulated, wanted)])
 
 
 def read_readout(

@@ -17,6 +17,7 @@ from popsim.evaluate.correction import (
     refuse_aggregates,
 )
 from popsim.evaluate.overlap import overlap, overlap_warning
+from popsim.evaluate.pairs import Pairs, Side, corrected_figures
 
 HUMANS, POPULATION, STUDIES = 200, 1500, 1000
 SIMULATORS = {
@@ -173,6 +174,16 @@ def test_quantile_map_gives_the_human_distribution_and_keeps_ranks():
     mapped = quantile_map(simulated, human)
     assert (np.argsort(mapped, kind="stable") == np.argsort(simulated, kind="stable")).all()
     assert np.quantile(mapped, [0.1, 0.5, 0.9]) == pytest.approx(np.quantile(human, [0.1, 0.5, 0.9]), abs=0.05)
+
+
+def test_mapped_figures_count_the_weights_of_the_population():
+    values = np.arange(100.0)
+    sides = [
+        Side(values, {}, weight, pd.DataFrame(index=range(100)))
+        for weight in (np.ones(100), np.ones(100), np.where(values < 50, 1.0, 9.0))
+    ]
+    found = corrected_figures(Pairs(*sides), [0.5]).set_index("statistic")["mapped"]
+    assert (found["mean"], found["quantile"]) == pytest.approx((69.5, 72.0))
 
 
 def test_overlap_names_a_level_that_no_human_has():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from popsim.errors import SurveyError
-from popsim.evaluate import density_table, fit_density, weighted_median
+from popsim.evaluate import density_table, fit_density
 from popsim.survey import load_questionnaire
 
 SCE = ((None, -12), (-12, -8), (-8, -4), (-4, -2), (-2, 0), (0, 2), (2, 4), (4, 8), (8, 12), (12, None))
@@ -100,10 +100,3 @@ def test_the_table_has_a_row_for_each_answer_and_leaves_other_questions_aside():
     assert 2.5 < fits["mean"].iloc[1] < 4
     with pytest.raises(SurveyError, match="no answer to question inflation_density"):
         density_table(other, question)
-
-
-@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(1, 4)), min_size=1, max_size=20))
-def test_the_weighted_median_is_the_median_of_repeated_values(pairs):
-    values, weights = zip(*pairs, strict=True)
-    repeated = np.sort(np.repeat(values, weights))
-    assert weighted_median(values, weights) == repeated[(len(repeated) - 1) // 2]

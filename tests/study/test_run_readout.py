@@ -7,6 +7,7 @@ from spellers import Clerk, Markov
 
 import popsim
 from popsim.engines import load_engine
+from popsim.study import estimate
 
 KEYS = ["replicate", "person", "wave", "vignette", "question", "draw"]
 
@@ -70,9 +71,26 @@ def test_reasonings_are_counted_and_their_error_told(tmp_path):
 
 
 def test_an_engine_without_probabilities_is_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(popsim.PopsimError, match="lacks 'next', which readout number needs"):
+    with pytest.raises(popsim.PopsimError, match=r"^readout: number: engine baseline/1 lacks the ability 'next'"):
         popsim.run(oil(engine="baseline"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_engine_that_only_generates_may_stand_in_a_sweep_beside_one_that_is_measured(tmp_path):
+    few = {"size": 3, "prompt.reasoning": False, "design": "paired"}
+    sweep = {"engine": ["spellers:Clerk", "baseline"], "readout": ["number", "generate"]}
+    points = list(popsim.sweep_points("oil_price_fall", {**few, "sweep": sweep}))
+    answers = popsim.sweep(points, 1, tmp_path / "sweep")
+    assert set(answers["engine"]) == {"spellers:Clerk", "baseline"}
+    assert set(answers["status"]) == {"ok"}
+
+
+def test_a_dry_run_measures_what_the_run_then_finds_in_the_cache(tmp_path):
+    few = {"engine": "spellers:Clerk", "size": 3, "prompt.reasoning": False, "readout": "number"}
+    (found,) = estimate(list(popsim.sweep_points("oil_price_fall", few)), cache=tmp_path / "cache.sqlite")
+    run = popsim.run(popsim.load_scenario("oil_price_fall", few), tmp_path / "run", cache=tmp_path / "cache.sqlite")
+    assert found.probed == run.manifest["counts"]["from_cache"] == 3
+    assert set(run.answers["status"]) == {"ok"}
 
 
 def test_means_are_not_compared_with_what_people_answered(done):

@@ -1,7 +1,6 @@
 import json
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,8 +12,6 @@ from popsim.survey import (
     NumberQuestion,
     ScaleQuestion,
     lettered,
-    moments,
-    quantiles,
     read_readout,
     read_reply,
     spellings,
@@ -22,7 +19,6 @@ from popsim.survey import (
 
 YES = ChoiceQuestion(kind="choice", name="q", text="?", options=("yes", 'no, "never"', "也许"), dont_know="unsure")
 SCALE = ScaleQuestion(kind="scale", name="q", text="?", minimum=-2, maximum=7)
-POINTS = st.lists(st.tuples(st.integers(-20, 20), st.integers(0, 6)), min_size=1, max_size=12, unique_by=lambda p: p[0])
 
 
 @st.composite
@@ -57,20 +53,6 @@ def test_letters_go_past_j_and_stop_at_z():
     with pytest.raises(ValueError, match="27 answers, but readout choice has letters for 26"):
         lettered(many.model_copy(update={"dont_know": "unsure"}))
     assert [value for *_, value in spellings(YES, letters=True)] == [0.0, 1.0, 2.0, "dont_know"]
-
-
-@given(POINTS)
-def test_moments_and_quantiles_are_those_of_repeated_values(points):
-    values, counts = zip(*points, strict=True)
-    repeated = np.repeat(values, counts)
-    if not len(repeated):
-        assert np.isnan([*moments(values, counts), *quantiles(values, counts)]).all()
-        return
-    shares = np.array(counts) / 7
-    assert moments(values, shares) == pytest.approx((repeated.mean(), repeated.std()), abs=1e-9)
-    at = [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0]
-    expected = np.quantile(repeated, at, method="inverted_cdf")
-    assert quantiles(values, shares, at).tolist() == expected.tolist()
 
 
 def found(probabilities, left_out=0.0, **masses):
