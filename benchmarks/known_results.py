@@ -18,8 +18,8 @@ FLOOR, PENALTY, PLAIN = "split-half floor", "number", "answer (numbers)"
 CURVE = "first_token_kl"
 """The loss of the learning curve: its tunes differ in the share of people learned from."""
 FRONTIER = ("truth", "pooled", "nearest questions", PLAIN, PENALTY)
-_PIXEL = 2.0
-"""Dots of a PNG for a pixel of the page."""
+_WIDTH, _DOTS = 480, 1.25
+"""Of the pictures: pixels of a page, and dots for each of them."""
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -141,10 +141,13 @@ def draw_frontier(results: Results) -> Any:
     frames = [results.sweep(who, "cells").assign(who=who) for who in FRONTIER if who in results.who]
     frame = pd.concat(frames)
     names = list(dict.fromkeys(frame["who"]))
-    legend = alt.Legend(columns=3)
+    legend = alt.Legend(columns=3, symbolSize=60)
+    axis = alt.Axis(values=[0.003, 0.01, 0.03, 0.1, 0.3, 1], format="~r")
     base = alt.Chart(frame).encode(
-        x=alt.X("rmse:Q", title="RMSE of persons (scale 0 to 9)", scale=alt.Scale(zero=False)),
-        y=alt.Y("kl:Q", title="KL of the population", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g")),
+        x=alt.X(
+            "rmse:Q", title="RMSE of persons (scale 0 to 9)", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)
+        ),
+        y=alt.Y("kl:Q", title="KL of the population", scale=alt.Scale(type="log", nice=False), axis=axis),
         color=alt.Color("who:N", scale=alt.Scale(domain=names, range=style.PALETTE), sort=names, legend=legend),
         shape=alt.Shape("who:N", scale=alt.Scale(domain=names, range=style.SHAPES), sort=names, legend=legend),
         order="temperature:Q",
@@ -156,22 +159,20 @@ def draw_frontier(results: Results) -> Any:
         alt.Chart(plain).mark_point(size=140, shape="circle", color=style.INK).encode(x="rmse:Q", y="kl:Q"),
     ]
     words = "KL of the population against RMSE of persons over temperature, on held-out cells; ringed: temperature 1"
-    return style.finish(alt.layer(*layers), style.DOUBLE, 340, words)
+    return style.finish(alt.layer(*layers), _WIDTH, 340, words)
 
 
 def draw_curve(results: Results) -> Any:
     """Draw total variation over the share of people learned from, a line for each part, with intervals over seeds."""
     rows = [
-        {"x": share, "group": f"held-out {part}", "mean": mean, "low": low, "high": high}
+        {"x": 100 * share, "group": f"held-out {part}", "mean": mean, "low": low, "high": high}
         for part in PARTS
         for who, share in results.learned.items()
         if who.startswith(CURVE)
         for mean, low, high in [mean_interval(list(results.values(who, part, "tv").values()))]
     ]
-    titles = ("share of the people that the tune learns from", "total variation")
-    return charts.lines(
-        pd.DataFrame(rows), titles, "Total variation over the share of people learned from", style.DOUBLE
-    )
+    words = "Total variation over the share of people that the tune learns from"
+    return charts.lines(pd.DataFrame(rows), ("percent of the people", "total variation"), words, _WIDTH)
 
 
 def save_pictures(found: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -182,4 +183,4 @@ def save_pictures(found: Sequence[dict[str, Any]], folder: Path) -> None:
     }
     for name, chart in pictures.items():
         chart.config["background"] = "white"
-        (folder / name).write_bytes(vl_convert.svg_to_png(style.draw(chart), scale=_PIXEL))
+        (folder / name).write_bytes(vl_convert.svg_to_png(style.draw(chart), scale=_DOTS))
