@@ -15,6 +15,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,8 +51,7 @@ HELD_OUT = {"choice": 4, "number": 2}
 TEMPERATURES = (0.2, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 SHARED = {"schedule": "cosine", "warm_up": 0.1, "learning_rate": 2e-3, "checkpoint": 100_000}
 GROUPS = {"epochs": 16, "batch": 16, "at_once": 16}
-PERSONS = {"epochs": 20, "batch": 48, "at_once": 48, "merge": True, "learning_rate": 4e-3}
-NUMBERS = {"epochs": 16, "batch": 24, "at_once": 24, "merge": True, "learning_rate": 3e-3}
+PERSONS = {"epochs": 16, "batch": 24, "at_once": 24, "merge": True, "learning_rate": 3e-3}
 PREFERENCES = {**PERSONS, "epochs": 3, "learning_rate": 3e-4}
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = {"rank": 32, "alpha": 64}
@@ -61,16 +61,21 @@ PREFERENCE = {"kind": "preference", "beta": 0.5}
 
 
 class Plan(NamedTuple):
-    """A tune: which questions it learns, its stages as (loss, settings), and the share of the people it learns from."""
+    """Which questions a tune learns, with which loss and settings, from which share of the people, and what follows it.
+
+    What follows (a loss and its settings) is a tune of its own, which starts from the adapter of the first.
+    """
 
     kind: str
-    stages: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+    loss: dict[str, Any]
+    settings: dict[str, Any]
     learned: float = 1.0
+    then: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     @property
     def grouped(self) -> bool:
         """Whether it learns shares of groups, and is asked about groups."""
-        return self.stages[0][0]["kind"] in DISTRIBUTIONS
+        return self.loss["kind"] in DISTRIBUTIONS
 
     @property
     def letters(self) -> bool:
@@ -84,16 +89,15 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "first_token_kl": Plan("choice", ((KL, GROUPS),)),
-    "number": Plan("number", ((PENALTY, NUMBERS),)),
-    "answer (numbers)": Plan("number", ((ANSWER, NUMBERS),)),
-    "first_token_wasserstein": Plan("choice", (({"kind": "first_token_wasserstein"}, GROUPS),)),
-    "first_token_js": Plan("choice", (({"kind": "first_token_js"}, GROUPS),)),
-    "answer": Plan("choice", ((ANSWER, PERSONS),)),
-    "first_token_ce": Plan("choice", (({"kind": "first_token_ce"}, GROUPS),)),
-    "answer, preference": Plan("choice", ((ANSWER, PERSONS), (PREFERENCE, PREFERENCES))),
-    "first_token_kl, 1/4 of people": Plan("choice", ((KL, GROUPS),), learned=0.25),
-    "first_token_kl, 1/2 of people": Plan("choice", ((KL, GROUPS),), learned=0.5),
+    "first_token_kl": Plan("choice", KL, GROUPS),
+    "number": Plan("number", PENALTY, PERSONS),
+    "answer (numbers)": Plan("number", ANSWER, PERSONS),
+    "first_token_wasserstein": Plan("choice", {"kind": "first_token_wasserstein"}, GROUPS),
+    "first_token_js": Plan("choice", {"kind": "first_token_js"}, GROUPS),
+    "answer": Plan("choice", ANSWER, PERSONS, then=(PREFERENCE, PREFERENCES)),
+    "first_token_ce": Plan("choice", {"kind": "first_token_ce"}, GROUPS),
+    "first_token_kl, 1/4 of people": Plan("choice", KL, GROUPS, learned=0.25),
+    "first_token_kl, 1/2 of people": Plan("choice", KL, GROUPS, learned=0.5),
 }
 
 
@@ -148,19 +152,18 @@ def write_part(path: Path, data: Data, plan: Plan, part: str) -> dict[str, Any]:
     return {"file": str(path), "format": "csv", "columns": formats.write_csv(path, answers).model_dump()}
 
 
-def tune(data: Data, plan: Plan, base: str, folder: Path, seed: int, share: float) -> Path:
-    """Train an adapter; with a share below 1 for so much of the epochs."""
+def tune(data: Data, plan: Plan, folder: Path, seed: int, config: dict[str, Any]) -> Path:
+    """Train an adapter, and give its folder."""
     check_leaks({"trained": data.trained, "others": data.others}, ["person"])
-    files = {part: write_part(folder / part, data, plan, part) for part in ("people", "valid")}
-    stages = [
-        {"name": f"stage_{i}", "data": files["people"], "valid": files["valid"], "loss": loss, **SHARED, **settings}
-        | {"epochs": max(1, round(settings["epochs"] * share))}
-        for i, (loss, settings) in enumerate(plan.stages)
-    ]
-    config = {"kind": "adapter", "name": "known", "title": "A known respondent", "base": base, "dtype": "float32"}
-    lora = {**LORA, "modules": [*LAYERS, "lm_head"] if plan.letters else LAYERS}
-    whole = AdapterConfig.model_validate({**config, "device": "cpu", "seed": seed, "lora": lora, "stages": stages})
-    return tune_adapter(whole, folder / "adapter")
+    folder.mkdir()
+    files = {part: write_part(folder / f"{part}.data", data, plan, part) for part in ("people", "valid")}
+    stage = {"name": "known", "data": files["people"], "valid": files["valid"], "loss": plan.loss, **SHARED}
+    modules = [*LAYERS, "lm_head"] if plan.letters else LAYERS
+    whole = {
+        **{"kind": "adapter", "name": "known", "title": "A known respondent", "dtype": "float32", "device": "cpu"},
+        **{"seed": seed, "lora": {**LORA, "modules": modules}, "stages": [stage | plan.settings], **config},
+    }
+    return tune_adapter(AdapterConfig.model_validate(whole), folder / "adapter")
 
 
 def read_shares(engine: Engine, data: Data, kind: str, adapter: str, *, grouped: bool) -> Cells:
@@ -244,10 +247,14 @@ def runs(args: argparse.Namespace) -> list[tuple[int, str]]:
     return [(seed, name) for name in names for seed in seeds if (seed, name) not in done]
 
 
+def load(base: str, adapters: dict[str, str] | None = None) -> Engine:
+    """Load the model, perhaps with an adapter."""
+    return load_engine(f"transformers:{base}", dtype="float32", device="cpu", adapters=adapters or {})
+
+
 def run_baselines(data: Data, base: str) -> list[dict[str, Any]]:
     """Score what stands beside the tunes, and the untuned model."""
-    engine = load_engine(f"transformers:{base}", dtype="float32", device="cpu")
-    found = []
+    engine, found = load(base), []
     for kind in ("choice", "number"):
         everybody = baselines(data, kind)
         for plan in (one for one in PLANS.values() if one.kind == kind):
@@ -257,19 +264,33 @@ def run_baselines(data: Data, base: str) -> list[dict[str, Any]]:
     return found
 
 
-def run_plan(data: Data, name: str, base: str, seed: int, share: float) -> list[dict[str, Any]]:
-    """Tune and score; the line says what it cost as well."""
-    plan, began, cpu = PLANS[name], time.monotonic(), time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        adapter = tune(data, plan, base, Path(folder), seed, share)
-        epochs = read_lines(adapter / "log.jsonl")
-        minutes, spent = (time.monotonic() - began) / 60, (time.process_time() - cpu) / 60
-        engine = load_engine(f"transformers:{base}", dtype="float32", device="cpu", adapters={"known": str(adapter)})
-        cells = read_shares(engine, data, plan.kind, "known", grouped=plan.grouped)
+def run_tune(
+    data: Data, name: str, plan: Plan, folder: Path, seed: int, config: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Tune and score, and then what follows; each line says what it cost as well."""
+    began, cpu = time.monotonic(), time.process_time()
+    adapter = tune(data, plan, folder / name.replace("/", " of "), seed, config)
+    epochs = read_lines(adapter / "log.jsonl")
+    minutes, spent = (time.monotonic() - began) / 60, (time.process_time() - cpu) / 60
     best = min(epochs, key=lambda one: one["valid_loss"])["epoch"]
     cost = {"minutes": round(minutes, 2), "cpu_minutes": round(spent, 2), "epochs": len(epochs), "best": best}
+    engine = load(config["base"], {"known": str(adapter)})
+    cells = read_shares(engine, data, plan.kind, "known", grouped=plan.grouped)
     tuned = {"kind": plan.kind, "who": name, "start": plan.start, "learned": plan.learned}
-    return [{**tuned, **cost, **score(data, plan.kind, cells)}]
+    yield {**tuned, **cost, **score(data, plan.kind, cells)}
+    if plan.then:
+        loss, settings = plan.then
+        after = plan._replace(loss=loss, settings=settings, then=None)
+        yield from run_tune(data, f"{name}, {loss['kind']}", after, folder, seed, {**config, "start": str(adapter)})
+
+
+def run_one(seed: int, name: str, base: str) -> list[dict[str, Any]]:
+    """Do one run and give its lines: ``kind`` of question, ``who`` answered, and the figures."""
+    data = make_data(seed)
+    if name == "baselines":
+        return run_baselines(data, base)
+    with tempfile.TemporaryDirectory() as folder:
+        return list(run_tune(data, name, PLANS[name], Path(folder), seed, {"base": base}))
 
 
 def main() -> None:
@@ -281,13 +302,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=11, help="first seed (11)")
     parser.add_argument("--seeds", type=int, default=5, help="how many (5); 0: only print")
     parser.add_argument("--losses", help=f"of: {', '.join(PLANS)}; separated by semicolons")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the epochs, to see that it runs")
     parser.add_argument("--base", default=str(SHIPPED), help="a model's folder; nano unless given")
     parser.add_argument("--pictures", type=Path, help="folder for PNG files of the frontier and the learning curve")
     args = parser.parse_args()
     for seed, name in runs(args):
-        data, share = make_data(seed), 0.1 if args.quick else 1.0
-        found = run_baselines(data, args.base) if name == "baselines" else run_plan(data, name, args.base, seed, share)
+        found = run_one(seed, name, args.base)
         with args.out.open("a", encoding="utf-8") as out:
             for line in found:
                 out.write(json.dumps({"seed": seed, "run": name, **line}) + "\n")

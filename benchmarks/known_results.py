@@ -18,7 +18,7 @@ FLOOR, PENALTY, PLAIN = "split-half floor", "number", "answer (numbers)"
 CURVE = "first_token_kl"
 """The loss of the learning curve: its tunes differ in the share of people learned from."""
 FRONTIER = ("truth", "pooled", "nearest questions", PLAIN, PENALTY)
-_WIDTH, _DOTS = 480, 1.25
+_WIDTH, _DOTS = 460, 1.2
 """Of the pictures: pixels of a page, and dots for each of them."""
 
 
@@ -165,14 +165,14 @@ def draw_frontier(results: Results) -> Any:
 def draw_curve(results: Results) -> Any:
     """Draw total variation over the share of people learned from, a line for each part, with intervals over seeds."""
     rows = [
-        {"x": 100 * share, "group": f"held-out {part}", "mean": mean, "low": low, "high": high}
+        {"x": f"{share:.0%}", "group": f"held-out {part}", "mean": mean, "low": low, "high": high}
         for part in PARTS
-        for who, share in results.learned.items()
+        for who, share in sorted(results.learned.items(), key=lambda one: one[1])
         if who.startswith(CURVE)
         for mean, low, high in [mean_interval(list(results.values(who, part, "tv").values()))]
     ]
     words = "Total variation over the share of people that the tune learns from"
-    return charts.lines(pd.DataFrame(rows), ("percent of the people", "total variation"), words, _WIDTH)
+    return charts.lines(pd.DataFrame(rows), ("of the people", "total variation"), words, _WIDTH)
 
 
 def save_pictures(found: Sequence[dict[str, Any]], folder: Path) -> None:
