@@ -52,12 +52,13 @@ TEMPERATURES = (0.2, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 SHARED = {"schedule": "cosine", "warm_up": 0.1, "learning_rate": 2e-3, "checkpoint": 100_000}
 GROUPS = {"epochs": 16, "batch": 16, "at_once": 16}
 PERSONS = {"epochs": 16, "batch": 24, "at_once": 24, "merge": True, "learning_rate": 3e-3}
-PREFERENCES = {**PERSONS, "epochs": 3, "learning_rate": 3e-4}
+LETTERS = {**PERSONS, "epochs": 24}
+PREFERENCES = {**PERSONS, "epochs": 2, "learning_rate": 3e-4}
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = {"rank": 32, "alpha": 64}
 KL, ANSWER = {"kind": "first_token_kl"}, {"kind": "answer"}
 PENALTY = {"kind": "number", "weight": 1.0, "slope": 1.0, "width": 0.0}
-PREFERENCE = {"kind": "preference", "beta": 0.5}
+PREFERENCE = {"kind": "preference", "beta": 2.0}
 
 
 class Plan(NamedTuple):
@@ -94,7 +95,7 @@ PLANS = {
     "answer (numbers)": Plan("number", ANSWER, PERSONS),
     "first_token_wasserstein": Plan("choice", {"kind": "first_token_wasserstein"}, GROUPS),
     "first_token_js": Plan("choice", {"kind": "first_token_js"}, GROUPS),
-    "answer": Plan("choice", ANSWER, PERSONS, then=(PREFERENCE, PREFERENCES)),
+    "answer": Plan("choice", ANSWER, LETTERS, then=(PREFERENCE, PREFERENCES)),
     "first_token_ce": Plan("choice", {"kind": "first_token_ce"}, GROUPS),
     "first_token_kl, 1/4 of people": Plan("choice", KL, GROUPS, learned=0.25),
     "first_token_kl, 1/2 of people": Plan("choice", KL, GROUPS, learned=0.5),
