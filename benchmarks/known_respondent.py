@@ -97,8 +97,8 @@ PLANS = {
     "first_token_js": Plan("choice", {"kind": "first_token_js"}, GROUPS),
     "answer": Plan("choice", ANSWER, LETTERS, then=(PREFERENCE, PREFERENCES)),
     "first_token_ce": Plan("choice", {"kind": "first_token_ce"}, GROUPS),
-    "first_token_kl, 1/4 of people": Plan("choice", KL, GROUPS, learned=0.25),
-    "first_token_kl, 1/2 of people": Plan("choice", KL, GROUPS, learned=0.5),
+    "first_token_kl, a quarter of the people": Plan("choice", KL, GROUPS, learned=0.25),
+    "first_token_kl, half of the people": Plan("choice", KL, GROUPS, learned=0.5),
 }
 
 
@@ -270,7 +270,7 @@ def run_tune(
 ) -> Iterator[dict[str, Any]]:
     """Tune and score, and then what follows; each line says what it cost as well."""
     began, cpu = time.monotonic(), time.process_time()
-    adapter = tune(data, plan, folder / name.replace("/", " of "), seed, config)
+    adapter = tune(data, plan, folder / name, seed, config)
     epochs = read_lines(adapter / "log.jsonl")
     minutes, spent = (time.monotonic() - began) / 60, (time.process_time() - cpu) / 60
     best = min(epochs, key=lambda one: one["valid_loss"])["epoch"]
