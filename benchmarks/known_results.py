@@ -66,10 +66,10 @@ class Results:
         one, other = self.values(first, part, figure), self.values(second, part, figure)
         return interval([one[seed] - other[seed] for seed in one if seed in other])
 
-    def way(self, who: str, part: str) -> str:
-        """Write which share of the way from the untuned model to the split-half floor is gone."""
-        one, start, floor = (self.values(name, part, "tv") for name in (who, self.starts[who], FLOOR))
-        return interval([(start[seed] - one[seed]) / (start[seed] - floor[seed]) for seed in one])
+    def way(self, who: str, start: str, part: str) -> str:
+        """Write which share of the way from somebody to the split-half floor is gone."""
+        one, begin, floor = (self.values(name, part, "tv") for name in (who, start, FLOOR))
+        return interval([(begin[seed] - one[seed]) / (begin[seed] - floor[seed]) for seed in one])
 
     def sweep(self, who: str, part: str) -> pd.DataFrame:
         """Give KL and RMSE by temperature, means over seeds."""
@@ -102,12 +102,14 @@ def print_scores(results: Results, kind: str) -> None:
 
 def print_differences(results: Results, kind: str) -> None:
     """Each tune against untuned, uniform and pooled, on the same seeds."""
-    columns = ["tune", "part", "less untuned", "less uniform", "less pooled", "way to the floor"]
+    against = ["less untuned", "less uniform", "less pooled", "less pooled, both at their fitted temperature"]
+    columns = ["tune", "part", *against, "way from untuned to the floor", "way from uniform"]
     head(f"{kind}: differences in total variation, mean [95 % interval] over seeds", columns)
     for who, start in results.starts.items():
         for part in PARTS:
             less = [results.paired(who, other, part, "tv") for other in (start, "uniform", "pooled")]
-            row([who, part, *less, results.way(who, part)])
+            fitted = results.paired(who, "pooled", part, "tv_fitted")
+            row([who, part, *less, fitted, results.way(who, start, part), results.way(who, "uniform", part)])
 
 
 def print_numbers(results: Results) -> None:
@@ -172,7 +174,7 @@ def draw_curve(results: Results) -> Any:
         for mean, low, high in [mean_interval(list(results.values(who, part, "tv").values()))]
     ]
     words = "Total variation over the share of people that the tune learns from"
-    return charts.lines(pd.DataFrame(rows), ("of the people", "total variation"), words, _WIDTH)
+    return charts.lines(pd.DataFrame(rows), ("share of the people that the tune learns from", "total variation"), words, _WIDTH)
 
 
 def save_pictures(found: Sequence[dict[str, Any]], folder: Path) -> None:
