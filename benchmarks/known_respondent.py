@@ -8,7 +8,7 @@ the group x question cells (and a tenth that choose the best epoch) and without 
 are the other people: in the cells trained on (``people``), in those held out (``cells``) and on the questions held out
 (``questions``). Every loss is a run of the same tune file with another ``loss`` on the same seeds, so differences are
 paired. One line of JSON per result; the same command goes on where it was stopped.
-Settings were chosen on seeds from 100 on, before any of the seeds from 11 on was drawn.
+Settings were chosen on seeds from 100 on.
 """
 
 import argparse

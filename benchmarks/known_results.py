@@ -174,7 +174,9 @@ def draw_curve(results: Results) -> Any:
         for mean, low, high in [mean_interval(list(results.values(who, part, "tv").values()))]
     ]
     words = "Total variation over the share of people that the tune learns from"
-    return charts.lines(pd.DataFrame(rows), ("share of the people that the tune learns from", "total variation"), words, _WIDTH)
+    return charts.lines(
+        pd.DataFrame(rows), ("share of the people that the tune learns from", "total variation"), words, _WIDTH
+    )
 
 
 def save_pictures(found: Sequence[dict[str, Any]], folder: Path) -> None:
