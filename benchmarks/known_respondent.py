@@ -1,27 +1,27 @@
 """Tuning nano with each loss on the answers of a known respondent, and what it then knows of people it has not seen.
 
-    python benchmarks/known_respondent.py --out known.jsonl [--seeds 5] [--losses "first_token_kl;number"] [--quick]
-    python benchmarks/known_respondent.py --out known.jsonl --table      # of what is there, without training
+    python benchmarks/known_respondent.py --out known.jsonl [--first 11] [--seeds 5] [--losses "first_token_kl;number"]
+    python benchmarks/known_respondent.py --out known.jsonl --seeds 0 --pictures benchmarks    # of what is there
 
 500 people in 12 groups answer 40 questions (`respondent.py`): 20,000 answers. Half of the people, without a fifth of
 the group x question cells (and a tenth that choose the best epoch) and without six questions, are trained on. Scored
 are the other people: in the cells trained on (``people``), in those held out (``cells``) and on the questions held out
 (``questions``). Every loss is a run of the same tune file with another ``loss`` on the same seeds, so differences are
-paired. Losses over the whole vocabulary tune the output layer too: nano never writes a lone letter and hardly tells
-letters from other unused tokens. One line of JSON per result; the same command goes on where it was stopped.
+paired. One line of JSON per result; the same command goes on where it was stopped.
+Settings were chosen on seeds from 100 on.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from known_results import PARTS, print_tables, read_lines, save_pictures
 from respondent import FACTS, HIGH, LOW, Known, ask, groups, make_respondent, name_of, shares_of
-from scipy.stats import t as student
 
 from popsim import streams
 from popsim.engines import Engine, Prompt, answer_all, load_engine
@@ -48,40 +48,57 @@ from popsim.tune.splits import check_leaks
 PEOPLE, TRAINED = 500, 250
 HELD_OUT = {"choice": 4, "number": 2}
 """Questions that nobody is trained on."""
-PARTS = ("people", "cells", "questions")
 TEMPERATURES = (0.2, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
-SHARED = {"schedule": "cosine", "warm_up": 0.1, "learning_rate": 4e-3, "checkpoint": 100_000}
-GROUPS = {"epochs": 24, "batch": 16, "at_once": 16}
-PERSONS = {"epochs": 30, "batch": 48, "at_once": 48, "merge": True}
-NUMBERS = {**PERSONS, "epochs": 12}
+SHARED = {"schedule": "cosine", "warm_up": 0.1, "learning_rate": 2e-3, "checkpoint": 100_000}
+GROUPS = {"epochs": 16, "batch": 16, "at_once": 16}
+PERSONS = {"epochs": 16, "batch": 24, "at_once": 24, "merge": True, "learning_rate": 3e-3}
+LETTERS = {**PERSONS, "epochs": 24}
+PREFERENCES = {**PERSONS, "epochs": 2, "learning_rate": 3e-4}
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = {"rank": 32, "alpha": 64}
-PREFERENCE = {"kind": "preference", "beta": 0.5}
+KL, ANSWER = {"kind": "first_token_kl"}, {"kind": "answer"}
+PENALTY = {"kind": "number", "weight": 1.0, "slope": 1.0, "width": 0.0}
+PREFERENCE = {"kind": "preference", "beta": 2.0}
 
 
 class Plan(NamedTuple):
-    """A tune: which questions it learns, and its stages as (loss, settings)."""
+    """Which questions a tune learns, with which loss and settings, from which share of the people, and what follows it.
+
+    What follows (a loss and its settings) is a tune of its own, which starts from the adapter of the first.
+    """
 
     kind: str
-    stages: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+    loss: dict[str, Any]
+    settings: dict[str, Any]
+    learned: float = 1.0
+    then: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     @property
     def grouped(self) -> bool:
         """Whether it learns shares of groups, and is asked about groups."""
-        return self.stages[0][0]["kind"] in DISTRIBUTIONS
+        return self.loss["kind"] in DISTRIBUTIONS
+
+    @property
+    def letters(self) -> bool:
+        """Whether it learns letters among all tokens; they are strange to nano, so this takes its output layer too."""
+        return self.kind == "choice" and not self.grouped
+
+    @property
+    def start(self) -> str:
+        """Who is asked in the same words, without a tune."""
+        return f"untuned ({'groups' if self.grouped else 'persons'})"
 
 
 PLANS = {
-    "first_token_kl": Plan("choice", (({"kind": "first_token_kl"}, GROUPS),)),
-    "number": Plan("number", (({"kind": "number", "weight": 1.0, "slope": 1.0, "width": 0.0}, NUMBERS),)),
-    "answer (numbers)": Plan("number", (({"kind": "answer"}, NUMBERS),)),
-    "first_token_wasserstein": Plan("choice", (({"kind": "first_token_wasserstein"}, GROUPS),)),
-    "first_token_js": Plan("choice", (({"kind": "first_token_js"}, GROUPS),)),
-    "answer": Plan("choice", (({"kind": "answer"}, PERSONS),)),
-    "first_token_ce": Plan("choice", (({"kind": "first_token_ce"}, GROUPS),)),
-    "answer, preference": Plan(
-        "choice", (({"kind": "answer"}, PERSONS), (PREFERENCE, {**PERSONS, "epochs": 3, "learning_rate": 3e-4}))
-    ),
+    "first_token_kl": Plan("choice", KL, GROUPS),
+    "number": Plan("number", PENALTY, PERSONS),
+    "answer (numbers)": Plan("number", ANSWER, PERSONS),
+    "first_token_wasserstein": Plan("choice", {"kind": "first_token_wasserstein"}, GROUPS),
+    "first_token_js": Plan("choice", {"kind": "first_token_js"}, GROUPS),
+    "answer": Plan("choice", ANSWER, LETTERS, then=(PREFERENCE, PREFERENCES)),
+    "first_token_ce": Plan("choice", {"kind": "first_token_ce"}, GROUPS),
+    "first_token_kl, a quarter of the people": Plan("choice", KL, GROUPS, learned=0.25),
+    "first_token_kl, half of the people": Plan("choice", KL, GROUPS, learned=0.5),
 }
 
 
@@ -128,26 +145,26 @@ def cell_of(answer: Answer) -> tuple[str, str]:
 def write_part(path: Path, data: Data, plan: Plan, part: str) -> dict[str, Any]:
     """Write what people trained on said in some cells, and give the entry of a tune file."""
     wanted = set(data.cells(plan.kind, part))
-    answers = [one for one in data.trained if cell_of(one) in wanted]
+    people = [one for one in data.trained if int(one.person) < TRAINED * plan.learned]
+    answers = [one for one in people if cell_of(one) in wanted]
     if plan.grouped:
         formats.write_subpop(path, pool(answers, list(FACTS)))
         return {"file": str(path), "format": "subpop"}
     return {"file": str(path), "format": "csv", "columns": formats.write_csv(path, answers).model_dump()}
 
 
-def tune(data: Data, plan: Plan, base: str, folder: Path, seed: int, share: float) -> Path:
-    """Train an adapter; with a share below 1 for so much of the epochs."""
+def tune(data: Data, plan: Plan, folder: Path, seed: int, config: dict[str, Any]) -> Path:
+    """Train an adapter, and give its folder."""
     check_leaks({"trained": data.trained, "others": data.others}, ["person"])
-    files = {part: write_part(folder / part, data, plan, part) for part in ("people", "valid")}
-    stages = [
-        {"name": f"stage_{i}", "data": files["people"], "valid": files["valid"], "loss": loss, **SHARED, **settings}
-        | {"epochs": max(1, round(settings["epochs"] * share))}
-        for i, (loss, settings) in enumerate(plan.stages)
-    ]
-    config = {"kind": "adapter", "name": "known", "title": "A known respondent", "base": base, "dtype": "float32"}
-    lora = {**LORA, "modules": LAYERS if plan.grouped else [*LAYERS, "lm_head"]}
-    whole = AdapterConfig.model_validate({**config, "device": "cpu", "seed": seed, "lora": lora, "stages": stages})
-    return tune_adapter(whole, folder / "adapter")
+    folder.mkdir()
+    files = {part: write_part(folder / f"{part}.data", data, plan, part) for part in ("people", "valid")}
+    stage = {"name": "known", "data": files["people"], "valid": files["valid"], "loss": plan.loss, **SHARED}
+    modules = [*LAYERS, "lm_head"] if plan.letters else LAYERS
+    whole = {
+        **{"kind": "adapter", "name": "known", "title": "A known respondent", "dtype": "float32", "device": "cpu"},
+        **{"seed": seed, "lora": {**LORA, "modules": modules}, "stages": [stage | plan.settings], **config},
+    }
+    return tune_adapter(AdapterConfig.model_validate(whole), folder / "adapter")
 
 
 def read_shares(engine: Engine, data: Data, kind: str, adapter: str, *, grouped: bool) -> Cells:
@@ -224,138 +241,57 @@ def persons(data: Data, said: Cells) -> dict[str, Any]:
 
 
 def runs(args: argparse.Namespace) -> list[tuple[int, str]]:
-    """The (seed, name) still to be done."""
+    """The (seed, name) still to be done: each tune on all seeds before the next, since the first matter most."""
     names = ["baselines", *(args.losses.split(";") if args.losses else PLANS)]
-    done = {(line["seed"], line["run"]) for line in lines(args.out)}
-    return [(seed, name) for seed in range(1, args.seeds + 1) for name in names if (seed, name) not in done]
+    done = {(line["seed"], line["run"]) for line in read_lines(args.out)}
+    seeds = range(args.first, args.first + args.seeds)
+    return [(seed, name) for name in names for seed in seeds if (seed, name) not in done]
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    """What has been done before."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+def load(base: str, adapters: dict[str, str] | None = None) -> Engine:
+    """Load the model, perhaps with an adapter."""
+    return load_engine(f"transformers:{base}", dtype="float32", device="cpu", adapters=adapters or {})
 
 
-def run_one(seed: int, name: str, base: str, share: float) -> list[dict[str, Any]]:
-    """Do one run and give its lines: ``run``, ``kind``, ``who`` answered, and the figures."""
-    data = make_data(seed)
-    if name == "baselines":
-        plain = load_engine(f"transformers:{base}", dtype="float32", device="cpu")
-        found = []
-        for kind in ("choice", "number"):
-            for who, cells in baselines(data, kind).items():
-                found.append({"kind": kind, "who": who, **score(data, kind, cells)})
-            for grouped in (True, False) if kind == "choice" else (False,):
-                who = f"untuned ({'groups' if grouped else 'persons'})"
-                cells = read_shares(plain, data, kind, "", grouped=grouped)
-                found.append({"kind": kind, "who": who, **score(data, kind, cells)})
-        return found
-    plan, began, cpu = PLANS[name], time.monotonic(), time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        adapter = tune(data, plan, base, Path(folder), seed, share)
-        epochs = [json.loads(line) for line in (adapter / "log.jsonl").read_text().splitlines()]
-        minutes, spent = (time.monotonic() - began) / 60, (time.process_time() - cpu) / 60
-        engine = load_engine(f"transformers:{base}", dtype="float32", device="cpu", adapters={"known": str(adapter)})
-        cells = read_shares(engine, data, plan.kind, "known", grouped=plan.grouped)
+def run_baselines(data: Data, base: str) -> list[dict[str, Any]]:
+    """Score what stands beside the tunes, and the untuned model."""
+    engine, found = load(base), []
+    for kind in ("choice", "number"):
+        everybody = baselines(data, kind)
+        for plan in (one for one in PLANS.values() if one.kind == kind):
+            if plan.start not in everybody:
+                everybody[plan.start] = read_shares(engine, data, kind, "", grouped=plan.grouped)
+        found += [{"kind": kind, "who": who, **score(data, kind, cells)} for who, cells in everybody.items()]
+    return found
+
+
+def run_tune(
+    data: Data, name: str, plan: Plan, folder: Path, seed: int, config: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Tune and score, and then what follows; each line says what it cost as well."""
+    began, cpu = time.monotonic(), time.process_time()
+    adapter = tune(data, plan, folder / name, seed, config)
+    epochs = read_lines(adapter / "log.jsonl")
+    minutes, spent = (time.monotonic() - began) / 60, (time.process_time() - cpu) / 60
     best = min(epochs, key=lambda one: one["valid_loss"])["epoch"]
     cost = {"minutes": round(minutes, 2), "cpu_minutes": round(spent, 2), "epochs": len(epochs), "best": best}
-    return [{"kind": plan.kind, "who": name, **cost, **score(data, plan.kind, cells)}]
+    engine = load(config["base"], {"known": str(adapter)})
+    cells = read_shares(engine, data, plan.kind, "known", grouped=plan.grouped)
+    tuned = {"kind": plan.kind, "who": name, "start": plan.start, "learned": plan.learned}
+    yield {**tuned, **cost, **score(data, plan.kind, cells)}
+    if plan.then:
+        loss, settings = plan.then
+        after = plan._replace(loss=loss, settings=settings, then=None)
+        yield from run_tune(data, f"{name}, {loss['kind']}", after, folder, seed, {**config, "start": str(adapter)})
 
 
-def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % interval by Student's t over seeds."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return f"{mean:+.3f}"
-    half = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
-
-
-class Results:
-    """All lines, by who answered."""
-
-    def __init__(self, found: Sequence[dict[str, Any]], kind: str) -> None:
-        self.by = {(line["who"], line["seed"]): line for line in found if line["kind"] == kind}
-        self.who = list(dict.fromkeys(who for who, _ in self.by))
-
-    def values(self, who: str, part: str, figure: str) -> dict[int, float]:
-        """A figure by seed."""
-        return {seed: line[part][figure] for (name, seed), line in self.by.items() if name == who}
-
-    def mean(self, who: str, part: str, figure: str) -> str:
-        """A figure's mean over seeds."""
-        return f"{np.mean(list(self.values(who, part, figure).values())):.3f}"
-
-    def paired(self, first: str, second: str, part: str, figure: str) -> str:
-        """First less second over the seeds that both have, with its interval."""
-        one, other = self.values(first, part, figure), self.values(second, part, figure)
-        return interval([one[seed] - other[seed] for seed in one if seed in other])
-
-    def way(self, who: str, start: str, part: str) -> str:
-        """Which share of the way from the untuned model to the split-half floor is gone."""
-        one, from_, floor = (self.values(name, part, "tv") for name in (who, start, "split-half floor"))
-        return interval([(from_[seed] - one[seed]) / (from_[seed] - floor[seed]) for seed in one])
-
-
-def row(cells: Sequence[object]) -> None:
-    """Print a row of a table."""
-    print("| " + " | ".join(map(str, cells)) + " |")
-
-
-def head(title: str, columns: Sequence[str]) -> None:
-    """Print a title and the head of a table."""
-    print(f"\n{title}\n")
-    row(columns)
-    row(["---", *["---:"] * (len(columns) - 1)])
-
-
-def print_scores(results: Results, kind: str) -> None:
-    """How far everybody is from held-out people, and from the truth."""
-    names = {"tv": "TV", "tv_fitted": "TV, fitted temperature", "tv_truth": "TV to the truth", "mode": "mode"}
-    names |= {"emd": "EMD", "kl": "KL", "rmse": "RMSE", "rmse_greedy": "RMSE, greedy"} if kind == "number" else {}
-    for part in PARTS:
-        head(f"{kind}, {part}", ["who", "seeds", *names.values()])
-        for who in results.who:
-            figures = [results.mean(who, part, figure) for figure in names]
-            row([who, len(results.values(who, part, "tv")), *figures])
-
-
-def print_differences(results: Results, kind: str) -> None:
-    """Each loss against untuned, uniform and pooled, on the same seeds."""
-    columns = ["loss", "part", "less untuned", "less uniform", "less pooled", "way to the floor"]
-    head(f"{kind}: differences in total variation, mean [95 % interval] over seeds", columns)
-    for who in [name for name in results.who if name in PLANS]:
-        start = f"untuned ({'groups' if PLANS[who].grouped else 'persons'})"
-        for part in PARTS:
-            less = [results.paired(who, other, part, "tv") for other in (start, "uniform", "pooled")]
-            row([who, part, *less, results.way(who, start, part)])
-
-
-def print_numbers(results: Results) -> None:
-    """The penalty against plain cross-entropy, and the frontier over temperature."""
-    columns = ["part", "TV", "EMD", "KL", "RMSE", "RMSE, greedy"]
-    head("number less answer (numbers), mean [95 % interval] over seeds", columns)
-    figures = ("tv", "emd", "kl", "rmse", "rmse_greedy")
-    for part in PARTS:
-        row([part, *(results.paired("number", "answer (numbers)", part, figure) for figure in figures)])
-    head("KL / RMSE by temperature, mean over seeds", ["part, loss", *map(str, TEMPERATURES)])
-    for part in PARTS:
-        for who in ("answer (numbers)", "number"):
-            sweeps = [line[part]["sweep"] for (name, _), line in results.by.items() if name == who]
-            both = [[(one["kl"], one["rmse"]) for one in sweep] for sweep in sweeps]
-            row([f"{part}, {who}", *(f"{kl:.3f} / {rmse:.2f}" for kl, rmse in np.mean(both, axis=0))])
-
-
-def print_table(path: Path) -> None:
-    """Print what the lines say."""
-    found = lines(path)
-    for kind in ("choice", "number"):
-        results = Results(found, kind)
-        print_scores(results, kind)
-        print_differences(results, kind)
-        if {"number", "answer (numbers)"} <= set(results.who):
-            print_numbers(results)
-    spent = [line["cpu_minutes"] for line in found if "cpu_minutes" in line]
-    print(f"\n{len(spent)} tunes, {np.median(spent):.2f} CPU minutes each (median)" if spent else "")
+def run_one(seed: int, name: str, base: str) -> list[dict[str, Any]]:
+    """Do one run and give its lines: ``kind`` of question, ``who`` answered, and the figures."""
+    data = make_data(seed)
+    if name == "baselines":
+        return run_baselines(data, base)
+    with tempfile.TemporaryDirectory() as folder:
+        return list(run_tune(data, name, PLANS[name], Path(folder), seed, {"base": base}))
 
 
 def main() -> None:
@@ -364,20 +300,22 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="one line of JSON per result; runs in it are not repeated"
     )
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=11, help="first seed (11)")
+    parser.add_argument("--seeds", type=int, default=5, help="how many (5); 0: only print")
     parser.add_argument("--losses", help=f"of: {', '.join(PLANS)}; separated by semicolons")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the epochs, to see that it runs")
     parser.add_argument("--base", default=str(SHIPPED), help="a model's folder; nano unless given")
-    parser.add_argument("--table", action="store_true", help="only print")
+    parser.add_argument("--pictures", type=Path, help="folder for PNG files of the frontier and the learning curve")
     args = parser.parse_args()
-    for seed, name in [] if args.table else runs(args):
-        found = run_one(seed, name, args.base, 0.1 if args.quick else 1.0)
+    for seed, name in runs(args):
+        found = run_one(seed, name, args.base)
         with args.out.open("a", encoding="utf-8") as out:
             for line in found:
                 out.write(json.dumps({"seed": seed, "run": name, **line}) + "\n")
         parts = ", ".join(f"{part} {found[-1][part]['tv']:.3f}" for part in PARTS)
         print(f"seed {seed}, {name}: total variation {parts}", flush=True)
-    print_table(args.out)
+    print_tables(read_lines(args.out))
+    if args.pictures:
+        save_pictures(read_lines(args.out), args.pictures)
 
 
 if __name__ == "__main__":
