@@ -121,6 +121,17 @@ class Words(MadeUp):
         yield from ((position, Reply(self.text(prompt))) for position, prompt in enumerate(prompts))
 
 
+class Moody(Words):
+    """Rates by the length of what it was given, people as well as models."""
+
+    fingerprint = "moody/1"
+
+    def text(self, prompt: Prompt) -> str:
+        [given] = [line for line in prompt.messages[-1][1].splitlines() if line.startswith("GIVEN: ")]
+        naturalness = 1 + sum(map(ord, given)) % 5
+        return f'{{"naturalness": {naturalness}, "style": 3, "consistency": 5}}'
+
+
 class Uneven(Seeded):
     """Cannot answer four in ten prompts of the rise arm at first, and one in ten in the end; says the same number."""
 

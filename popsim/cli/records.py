@@ -116,13 +116,12 @@ def _side_by_side(found: Sequence["Benchmark"]) -> Any:
     merged = by_score[0][["better"]].copy()
     for one, figures in zip(found, by_score, strict=True):
         name = one.folder.name if one.folder.name not in merged else str(one.folder)
-        merged[name] = figures["model"]
-        if "s.e." in figures:
-            merged[f"s.e. {name}"] = figures["s.e."]
+        merged[name], merged[f"s.e. {name}"] = figures["model"], figures["s.e."]
     if len(found) == 2:
         merged["difference"] = by_score[1]["model"] - by_score[0]["model"]
-        merged["its s.e."] = _paired(*found)
-    beside = [name for name in by_score[0] if name not in ("better", "model", "s.e.", *_CONTROLS)]
+        merged["s.e. difference"] = _paired(*found)
+    own = ["model", *_CONTROLS]
+    beside = [name for name in by_score[0] if name not in ("better", "s.e.", *own, *(f"s.e. {x}" for x in own))]
     for other in beside:
         merged[f"{other} (baseline)" if other in merged else other] = by_score[0][other]
     return merged.reset_index()
@@ -130,7 +129,7 @@ def _side_by_side(found: Sequence["Benchmark"]) -> Any:
 
 def _paired(first: "Benchmark", second: "Benchmark") -> Any:
     """Give the standard error of the difference of each score, from the blocks that both left out."""
-    from popsim.tune.benchmark.scores import standard_error
+    from popsim.tune.benchmark.blocks import standard_error
 
     theirs, ours = (one.blocks.set_index(["score", "block"])["value"] for one in (first, second))
     return (ours - theirs).groupby("score").agg(standard_error)
@@ -162,13 +161,13 @@ def _print(found: Sequence["Benchmark"], scores: Any) -> None:
         for who, read in counts["verdicts"].items():
             print_text(f"  verdicts on {who}: {read['read']:,} of {read['asked']:,} could be read")
     if len(scores):
-        print_table(scores, f"{found[0].manifest['identity']['benchmark']['name']}: scores")
+        name = found[0].manifest["identity"]["benchmark"]["name"]
+        print_table(_bracketed(scores), f"{name}: scores, in brackets their standard errors")
     for one in found:
         if len(one.temperatures):
-            print_table(
-                one.temperatures.assign(frontier=one.temperatures["frontier"].map({True: "yes", False: ""})),
-                f"{one.folder}: KL of the population against RMSE of persons, by temperature",
-            )
+            marked = one.temperatures["frontier"].map({True: "yes", False: ""})
+            heading = f"{one.folder}: KL of the population against RMSE of persons, by temperature"
+            print_table(_bracketed(one.temperatures.assign(frontier=marked)), heading)
     for note in dict.fromkeys(note for one in found for note in one.manifest["notes"]):
         print_text(f"{note}.")
     for notice in dict.fromkeys(one.manifest["engine"]["notice"] for one in found):
@@ -177,6 +176,21 @@ def _print(found: Sequence["Benchmark"], scores: Any) -> None:
         out.print(f"Written to {one.folder}")
         if not one.manifest["counts"]["statuses"]["model"].get("ok"):
             err.print(f"popsim: {one.folder}: none of the model's answers could be read", soft_wrap=True)
+
+
+def _bracketed(table: Any) -> Any:
+    """Put standard errors into brackets behind what they belong to."""
+    shown = table[[name for name in table if not name.startswith("s.e.")]].copy()
+    for name in shown:
+        error = next((one for one in (f"s.e. {name}", "s.e." if name == "model" else "") if one in table), "")
+        if error:
+            pairs = zip(table[name], table[error], strict=True)
+            shown[name] = [_number(value) + (f" ({_number(one)})" if one == one else "") for value, one in pairs]
+    return shown
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.3f}"
 
 
 def _counted(statuses: dict[str, int]) -> str:

@@ -5,6 +5,7 @@ class of its own, so it adds nothing to the classes that F1 is averaged over.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,9 +56,8 @@ def score_classes(truth: Sequence[str], predicted: Sequence[str | None]) -> Scor
     """
     _paired(truth, predicted)
     classes = sorted(set(truth))
-    hits = {one: sum(t == p == one for t, p in zip(truth, predicted, strict=True)) for one in classes}
-    true = {one: sum(t == one for t in truth) for one in classes}
-    said = {one: sum(p == one for p in predicted) for one in classes}
+    hits = Counter(t for t, p in zip(truth, predicted, strict=True) if t == p)
+    true, said = Counter(truth), Counter(predicted)
     f1 = [2 * hits[one] / (true[one] + said[one]) for one in classes]
     weights = [true[one] / len(truth) for one in classes]
     return Scored(

@@ -177,6 +177,30 @@ def test_interviews_are_judged_and_verdicts_that_cannot_be_read_are_counted(tmp_
     assert json.loads(out)["scores"][0]["difference"] == 0
 
 
+def test_interviews_have_errors_over_persons_in_table_folder_and_difference(tmp_path, call):
+    rows = [
+        {"instruction": f"You are {i}. {question}", "output": "as people say", "id": i}
+        for i in range(8)
+        for question in ("How are you?", "And your work?")
+    ]
+    file = benchmark(tmp_path / "i.yaml", task="interview", data=alpaca(tmp_path / "i.json", rows))
+    judges = ["--engine", "engines_for_tests:Words", "--judge", "engines_for_tests:Moody"]
+    status, out, _ = call("compare", file, *judges, "--out", tmp_path / "one", "--tables", tmp_path / "tables")
+    assert status == 0
+    found = figures(tmp_path / "one")
+    rated = pd.read_parquet(tmp_path / "one" / "predictions.parquet").groupby("who")["naturalness"].mean()
+    assert found.loc["naturalness", "s.e."] == pytest.approx(rated.std() / np.sqrt(8))
+    assert found.loc["naturalness", "s.e. people"] > 0
+    mean, error = found.loc["naturalness", ["model", "s.e."]]
+    assert f"{mean:.3f} ({error:.3f})" in out
+    assert "s.e. people" in (tmp_path / "tables" / "scores.csv").read_text().splitlines()[0]
+    assert call("compare", file, *judges, "--out", tmp_path / "two")[0] == 0
+    status, out, _ = call("compare", tmp_path / "one", tmp_path / "two", "--json")
+    row = json.loads(out)["scores"][0]
+    assert (row["difference"], row["s.e. difference"]) == (0, 0)
+    assert row["s.e. people"] == pytest.approx(found.loc["naturalness", "s.e. people"])
+
+
 def test_numbers_are_read_scored_by_study_and_missing_codes_left_out(tmp_path, call):
     item = Item("s/1", "How warm? Only return an integer from 1 to 7.", low=1, high=7, missing=(98.0,))
     answers = [
@@ -218,7 +242,9 @@ def test_answered_benchmarks_stand_side_by_side_and_are_not_asked_again(tmp_path
     assert status == 0
     row = json.loads(out)["scores"][0]
     assert list(row)[:6] == ["score", "better", "one", "s.e. one", "two", "s.e. two"]
-    assert (row["difference"], row["its s.e."]) == (0, 0)
+    assert row["s.e. uniform"] == figures(tmp_path / "one").iloc[0]["s.e. uniform"]
+    assert not {"s.e. swapped groups", "s.e. shuffled options"} & set(row)
+    assert (row["difference"], row["s.e. difference"]) == (0, 0)
     assert row["one"] == row["two"]
     assert (tmp_path / "tables" / "one-predictions.csv").is_file()
     other = benchmark(tmp_path / "h.yaml", task="shares", data=groups(tmp_path / "h.jsonl"), part="", seed=1)
@@ -282,7 +308,7 @@ def test_an_adapter_tuned_on_groups_beats_its_base_and_the_uniform_guess_on_them
     assert scores["total variation"]["tuned"] < 0.1
     gain = scores["total variation"]["tuned"] - scores["total variation"]["untuned"]
     assert scores["total variation"]["difference"] == pytest.approx(gain)
-    assert 0 < scores["total variation"]["its s.e."] < abs(gain)
+    assert 0 < scores["total variation"]["s.e. difference"] < abs(gain)
     for name, best in (("total variation", min), ("1 - JS distance", max)):
         assert best(("tuned", "untuned", "uniform"), key=scores[name].get) == "tuned"
     assert figures(tmp_path / "runs" / "tuned").loc["total variation", "swapped groups"] > 0.5

@@ -47,7 +47,7 @@ from popsim.tune.benchmark.tables import (
     blocks_table,
     distributions_table,
     figures_of,
-    of_verdicts,
+    judged_figures,
     predictions_table,
 )
 from popsim.tune.data import DataFile
@@ -167,15 +167,17 @@ def _write_tables(
 ) -> dict[str, Any]:
     """Write predictions and scores; gives what the manifest says of them."""
     model = answered.predicted["model"]
-    figures, blocks, notes = figures_of(config, answered, parts.known)
-    figures = {**figures, **{name: of_verdicts(one) for name, one in verdicts.items()}}
+    if verdicts:
+        figures, blocks, notes = *judged_figures(answered.rows, verdicts, config.seed), list[str]()
+    else:
+        figures, blocks, notes = figures_of(config, answered, parts.known)
     write_table(folder, "predictions", predictions_table(answered.rows, model, verdicts.get("model"), answered.draws))
     shares = distributions_table(answered.rows, model, answered.draws)
     if len(shares):
         write_table(folder, "distributions", shares)
     write_table(folder, "scores", table(figures))
     write_table(folder, "blocks", blocks_table(blocks))
-    if config.task == "numbers" and len(swept := temperature_table(answered.rows, model)):
+    if config.task == "numbers" and len(swept := temperature_table(answered.rows, model, config.seed)):
         write_table(folder, "temperatures", swept)
     counts = {
         "records": len(parts.held_out),

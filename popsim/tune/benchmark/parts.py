@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from popsim.errors import TuneError
@@ -77,7 +78,12 @@ def question_of(record: Record) -> str:
         >>> question_of(Answer("7", item, "no")) == question_of(Answer("8", replace(item, options=("no", "yes")), "no"))
         True
     """
-    return "\0".join((record.study, key_of(record, "question"), *sorted(record.item.options)))
+    return _question_of(record.study, record.item)
+
+
+@lru_cache(maxsize=65536)
+def _question_of(study: str, item: Item) -> str:
+    return "\0".join((study, key_of(Answer("", item, None), "question"), *sorted(item.options)))
 
 
 def _answered(record: Record) -> bool:

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from popsim import streams
 from popsim.evaluate.alignment import (
     Cells,
     group_diversity,
@@ -40,7 +39,6 @@ Values = NDArray[np.float64]
 Figures = dict[str, float]
 Cell = tuple[str, str]
 LIKENESS = "group likeness"
-_BLOCKS = 20
 LOWER = ("EMD", "total variation", "Wasserstein", "KL", "RMSE", "parity difference", "sorted share distance")
 """Scores whose names hold one of these are the better the lower they are."""
 
@@ -72,52 +70,6 @@ def score(rows: Sequence[Any], predicted: Sequence[Predicted], config: Benchmark
     if config.task == "roles":
         return _roles(rows, predicted)
     return _options(rows, predicted, config) if config.task != "interview" else {}
-
-
-def leave_out(rows: Sequence[Any], predicted: Sequence[Predicted], config: BenchmarkConfig) -> dict[str, list[float]]:
-    """Score what remains when one in twenty persons, or cells of shares, is left out (delete-a-group jackknife).
-
-    Two models that were asked about the same have the same blocks, so their difference has a standard error too.
-
-    Args:
-        rows: What was to be predicted.
-        predicted: One prediction for each.
-        config: The benchmark.
-
-    Returns:
-        By score a figure for each block; none of a score that some block leaves without.
-
-    Example:
-        >>> from popsim.tune.data import DataFile
-        >>> file = DataFile(file="x", format="alpaca")
-        >>> config = BenchmarkConfig(kind="benchmark", name="x", task="responses", data=file)
-        >>> rows = [Answer(str(i), Item("q", "?", options=("yes", "no")), "no") for i in range(4)]
-        >>> predicted = [Predicted("no"), Predicted("no"), Predicted("yes"), Predicted("yes")]
-        >>> round(standard_error(leave_out(rows, predicted, config)["accuracy"]), 4)
-        0.2887
-    """
-    units = [(row.group, question_of(row)) if isinstance(row, Shares) else row.person for row in rows]
-    distinct = list(dict.fromkeys(units))
-    blocks = min(_BLOCKS, len(distinct))
-    order = streams.rng(config.seed, "benchmark.jackknife").permutation(len(distinct))
-    block = {unit: int(place) % blocks for unit, place in zip(distinct, order, strict=True)}
-    found: dict[str, list[float]] = defaultdict(list)
-    for left_out in range(blocks if blocks > 1 else 0):
-        kept = [at for at, unit in enumerate(units) if block[unit] != left_out]
-        for name, value in score([rows[at] for at in kept], [predicted[at] for at in kept], config).items():
-            found[name].append(value)
-    return {name: values for name, values in found.items() if len(values) == blocks}
-
-
-def standard_error(values: Sequence[float]) -> float:
-    """Give the standard error of a score from those that leave out one block each; blocks are independent.
-
-    Example:
-        >>> standard_error([0.5, 0.5, 0.5])
-        0.0
-    """
-    blocks = np.asarray(values, dtype=np.float64)
-    return float(np.sqrt((len(blocks) - 1) / len(blocks) * np.sum((blocks - blocks.mean()) ** 2)))
 
 
 def table(figures: Mapping[str, Figures]) -> pd.DataFrame:

@@ -37,14 +37,16 @@ def read_alpaca(path: str | Path, study: str = "") -> list[Answer]:
     for i, (where, row) in enumerate(json_rows(Path(path)), 1):
         prompt = "\n".join(filter(None, (str(need(row, "instruction", where)), str(row.get("input") or ""))))
         output = str(need(row, "output", where))
-        person = str(row.get("respondent_id") or row.get("person_id") or row.get("id") or i)
+        named = (row[key] for key in ("respondent_id", "person_id", "id") if row.get(key) not in (None, ""))
+        person = str(next(named, i))
         facts = {name: value.strip() for name, value in _FACT.findall(prompt)}
         found.append(_read(row, prompt, output, Answer(person, _text(row), None, facts=facts, study=study), where))
     return found
 
 
 def _text(row: dict[str, Any]) -> Item:
-    name = str(row.get("question_index") or row.get("field") or row.get("question") or "reply")
+    named = (row[key] for key in ("question_index", "field", "question") if row.get(key) not in (None, ""))
+    name = str(next(named, "reply"))
     return Item(name, str(row.get("question") or ""))
 
 
