@@ -121,6 +121,21 @@ class Words(MadeUp):
         yield from ((position, Reply(self.text(prompt))) for position, prompt in enumerate(prompts))
 
 
+class Stating(Words):
+    """States that all are satisfied, by the letter that the prompt puts before it, or a positive stance, in Chinese."""
+
+    fingerprint = "stating/1"
+
+    def text(self, prompt: Prompt) -> str:
+        said = prompt.messages[-1][1]
+        if "mute" in said:
+            return "A: 10%"
+        if "predict" in said:
+            return '{"predict": "积极", "reason": "好"}'
+        [line] = [line for line in said.splitlines() if line[3:] == "满意"]
+        return f"I would say\n{line}: 100%"
+
+
 class Moody(Words):
     """Rates by the length of what it was given, people as well as models."""
 

@@ -13,7 +13,7 @@ from popsim.errors import RunError
 if TYPE_CHECKING:
     from popsim.tune.benchmark.field import Benchmark
 
-_SAME = ("task", "part", "split", "groups", "orders", "seed", "draws")
+_SAME = ("task", "part", "split", "groups", "orders", "rules", "seed", "draws")
 """What two benchmarks share whose scores can stand side by side, beside the files."""
 
 _CONTROLS = ("shuffled options", "shuffled personas", "swapped groups")
@@ -104,7 +104,7 @@ def _check_same(found: Sequence["Benchmark"]) -> None:
 
 def _part(one: "Benchmark", key: str) -> Any:
     identity = one.manifest["identity"]
-    return identity["files"] if key == "files" else identity["benchmark"][key]
+    return identity["files"] if key == "files" else identity["benchmark"].get(key)
 
 
 def _side_by_side(found: Sequence["Benchmark"]) -> Any:

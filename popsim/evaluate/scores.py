@@ -69,21 +69,6 @@ def score_classes(truth: Sequence[str], predicted: Sequence[str | None]) -> Scor
     )
 
 
-def exact_match(truth: Sequence[str], predicted: Sequence[str | None]) -> float:
-    """Share of predictions that are the truth but for case and white space.
-
-    Raises:
-        TargetError: The two are not paired.
-
-    Example:
-        >>> exact_match(["Female", "male"], [" female", None])
-        0.5
-    """
-    _paired(truth, predicted)
-    same = [p is not None and _plain(t) == _plain(p) for t, p in zip(truth, predicted, strict=True)]
-    return float(np.mean(same))
-
-
 def jaccard(first: str, second: str) -> float:
     """Share of the words of two texts that stand in both; each Chinese character is a word.
 
@@ -223,10 +208,6 @@ def check_scale(values: Values, low: float, high: float) -> None:
 def _paired(first: Sequence[object] | Values, second: Sequence[object] | Values) -> None:
     if len(first) != len(second) or len(first) == 0:
         raise TargetError(f"a score needs one prediction for each answer, not {len(second)} for {len(first)}")
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _words(text: str) -> set[str]:

@@ -22,9 +22,9 @@ from popsim.evaluate.alignment import (
     sorted_share_distance,
 )
 from popsim.evaluate.distances import total_variation
+from popsim.evaluate.matching import match_rate, rule_of, set_likeness
 from popsim.evaluate.scores import (
     by_group,
-    exact_match,
     jaccard,
     parity_difference,
     score_classes,
@@ -68,7 +68,7 @@ def score(rows: Sequence[Any], predicted: Sequence[Predicted], config: Benchmark
         figures, accuracy = number_scores(rows, predicted)
         return figures | _by_level("accuracy", rows, accuracy, config.groups) | _mass(predicted)
     if config.task == "roles":
-        return _roles(rows, predicted)
+        return _roles(rows, predicted, config)
     return _options(rows, predicted, config) if config.task != "interview" else {}
 
 
@@ -214,15 +214,20 @@ def _by_level(what: str, rows: Sequence[Answer], accuracy: Sequence[float], grou
     return found
 
 
-def _roles(rows: Sequence[Answer], predicted: Sequence[Predicted]) -> Figures:
+def _roles(rows: Sequence[Answer], predicted: Sequence[Predicted], config: BenchmarkConfig) -> Figures:
+    """Score attributes in words, each field by its rule; of sets that may overlap, how alike they are as well."""
     places: dict[str, list[int]] = defaultdict(list)
     for at, row in enumerate(rows):
         places[row.item.name].append(at)
-    pairs = [(str(row.value), _word(one)) for row, one in zip(rows, predicted, strict=True)]
-    found = {"exact match": exact_match([truth for truth, _ in pairs], [said for _, said in pairs])}
-    if len(places) > 1:
-        for name, here in places.items():
-            found[f"exact match, {name}"] = exact_match([pairs[i][0] for i in here], [pairs[i][1] for i in here])
+    truth, said = [str(row.value) for row in rows], [_word(one) for one in predicted]
+    rules = [config.rules.get(row.item.name) or rule_of(row.item.name) for row in rows]
+    found = {"exact match": match_rate(truth, said, rules)}
+    for name, here in places.items() if len(places) > 1 else ():
+        found[f"exact match, {name}"] = match_rate(
+            [truth[i] for i in here], [said[i] for i in here], [rules[i] for i in here]
+        )
+    if sets := [i for i, rule in enumerate(rules) if rule == "overlap"]:
+        found["Jaccard of sets"] = float(np.mean([set_likeness(truth[i], said[i]) for i in sets]))
     return found
 
 
