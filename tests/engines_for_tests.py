@@ -147,6 +147,19 @@ class Moody(Words):
         return f'{{"naturalness": {naturalness}, "style": 3, "consistency": 5}}'
 
 
+class Graded(MadeUp):
+    """Scores numbers by how near they are to the level that the prompt tells of the person."""
+
+    fingerprint = "graded/1"
+    abilities = frozenset({"choice", "prefill", "adapter"})
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
+        for position, prompt in enumerate(prompts):
+            [level] = [line[9:] for line in prompt.messages[-1][1].splitlines() if line.startswith("- level: ")]
+            masses = [2.0 ** -abs(float(number) - float(level) + 0.4) / 4 for number in prompt.choices]
+            yield position, Reply(json.dumps(masses), "stop", 10, 0)
+
+
 class Uneven(Seeded):
     """Cannot answer four in ten prompts of the rise arm at first, and one in ten in the end; says the same number."""
 

@@ -45,6 +45,9 @@ def compare(
         Path | None,
         typer.Option(help="A folder for all tables as CSV, and regressions of answers on who people are."),
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Of benchmarks: a folder for pictures, as SVG, PNG and PDF, 90 and 190 mm wide.")
+    ] = None,
     engine: Annotated[str | None, typer.Option(help="Of a benchmark: who answers, instead of its file's.")] = None,
     judge: Annotated[str | None, typer.Option(help="Of a benchmark: the engine that scores interviews.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Of a benchmark: its folder.")] = None,
@@ -52,11 +55,13 @@ def compare(
 ) -> None:
     """Set simulated answers beside human figures, with a verdict, intervals and reference lines."""
     if is_of_records(runs):
-        compare_records(runs, engine, judge, out_folder, cache, as_json=as_json, tables=tables)
+        wanted = {"tables": tables, "figures": figures}
+        compare_records(runs, engine, judge, out_folder, cache, as_json=as_json, folders=wanted)
         return
-    if engine or judge or out_folder:
+    if engine or judge or out_folder or figures:
         what = "is no benchmark (kind: benchmark)" if Path(runs[0]).exists() else "no such file"
-        raise RunError(f"{runs[0]}: {what}; --engine, --judge and --out go with the file of a benchmark")
+        hint = "; pictures of a run: popsim report RUN --figures FOLDER" if figures else ""
+        raise RunError(f"{runs[0]}: {what}; --engine, --judge, --out and --figures go with one{hint}")
     from popsim.study import compare as compare_runs
     from popsim.study import load_run
     from popsim.study.auditing import examine, regressions

@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from engines_for_tests import Graded
 
 from popsim.tune import formats
+from popsim.tune.benchmark.config import load_benchmark
+from popsim.tune.benchmark.field import field
 from popsim.tune.records import Answer, Item, Shares
 
 TESTS = Path(__file__).resolve().parents[1]
 TRUST = Item("trust", "Do you trust people?", options=("yes", "it depends", "no"))
+WARM = Item("warm", "How warm?", low=1, high=7)
 BANKS = Item("banks", "Do you trust banks?", options=("yes", "it depends", "no"))
 SIDES = {"left": "no", "right": "yes"}
 
@@ -252,7 +256,68 @@ def test_answered_benchmarks_stand_side_by_side_and_are_not_asked_again(tmp_path
     assert call("compare", other, "--engine", "engines_for_tests:Sided", "--out", tmp_path / "other")[0] == 0
     status, _, err = call("compare", tmp_path / "one", tmp_path / "other")
     assert status == 2
-    assert "files differs" in err
+    assert "data differs" in err
+
+
+def levels(path, count, seed):
+    rng = np.random.default_rng(seed)
+    answers = [
+        Answer(str(i), WARM, float(np.clip(level + rng.integers(-1, 2), 1, 7)), facts={"level": str(level)})
+        for i, level in enumerate((1 + rng.binomial(6, 0.3, count)).tolist())
+    ]
+    return {"file": path.name, "format": "csv", "columns": formats.write_csv(path, answers).model_dump(mode="json")}
+
+
+def numbers(tmp_path, name, **engine):
+    parts = {"task": "numbers", "readout": "choice", "data": levels(tmp_path / "test.csv", 140, 0)}
+    parts |= {"known": levels(tmp_path / f"known_{name}.csv", 70, sum(map(ord, name)))}
+    spec = {"spec": "engines_for_tests:Graded", **engine}
+    return benchmark(tmp_path / f"{name}.yaml", **parts, engine=spec)
+
+
+def test_the_frontier_over_temperature_is_drawn_beside_baselines(tmp_path, call):
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    file = numbers(tmp_path, "warm")
+    status, _, err = call("compare", file, "--out", tmp_path / "out", "--figures", tmp_path / "figures")
+    assert status == 0, err
+    assert "Pictures in" in err
+    ends = ("svg", "png", "pdf")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"frontier{size}.{end}" for size in ("", "-double") for end in ends
+    }
+    drawn = (tmp_path / "figures" / "frontier.svg").read_text(encoding="utf-8")
+    swept = pd.read_parquet(tmp_path / "out" / "temperatures.parquet")
+    for word in (*(f"{one:g}" for one in swept["temperature"]), "uniform", "people again", "pooled"):
+        assert f">{word}<" in drawn
+    assert 0 < swept["frontier"].sum() < len(swept)
+    status, _, err = call("compare", tmp_path, "--figures", tmp_path / "figures")
+    assert status == 2
+    assert "popsim report RUN --figures" in err
+
+
+def test_the_learning_curve_goes_by_the_records_of_each_adapter(tmp_path, call):
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    for records in (100, 400):
+        (tmp_path / f"on_{records}").mkdir()
+        log = json.dumps({"stage": "task", "records": records, "rows": 7, "share": 1})
+        (tmp_path / f"on_{records}" / "log.jsonl").write_text(f"{{}}\n{log}\n")
+        options = {"adapters": {"mine": str(tmp_path / f"on_{records}")}}
+        file = numbers(tmp_path, f"b{records}", options=options, adapter="mine")
+        field(load_benchmark(file), tmp_path / "runs" / str(records), engine=Graded())
+    field(load_benchmark(numbers(tmp_path, "bare")), tmp_path / "runs" / "bare", engine=Graded())
+    folders = [tmp_path / "runs" / name for name in ("400", "bare", "100")]
+    learned = [json.loads((one / "manifest.json").read_text())["learned"] for one in folders]
+    assert learned == [400, 0, 100]
+    status, out, err = call("compare", *folders, "--figures", tmp_path / "figures")
+    assert status == 0, err
+    assert "Known answers differ" in out
+    drawn = (tmp_path / "figures" / "learning-curve-individual-accuracy.svg").read_text(encoding="utf-8")
+    places = [drawn.index(f">{word}<") for word in ("0", "100", "400")]
+    assert places == sorted(places)
+    assert ">records learned from<" in drawn
+    assert (tmp_path / "figures" / "frontier.svg").is_file()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ in the words of the file.
 """
 
 import hashlib
+import json
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -108,7 +109,7 @@ def field(
         stack.enter_context(locked(folder))
         if claim(folder, who) != "complete":
             manifest: dict[str, Any] = {"state": "running", "identity": who, "started": now(), "engine": about(engine)}
-            manifest["starts"] = [*earlier_starts(folder), manifest["started"]]
+            manifest |= {"starts": [*earlier_starts(folder), manifest["started"]], "learned": records_learned(config)}
             write_manifest(folder, manifest)
             lent = stack.enter_context(opened(cache))
             journal = stack.enter_context(Journal(folder / JOURNAL))
@@ -151,6 +152,26 @@ def default_folder(config: BenchmarkConfig) -> Path:
     """
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
     return Path("runs") / f"{config.name}-{digest[:8]}"
+
+
+def records_learned(config: BenchmarkConfig) -> int | None:
+    """Count the records that the answering adapter was tuned on, in its last stage, as its folder's log has it.
+
+    Args:
+        config: The benchmark.
+
+    Returns:
+        0 without an adapter; None where the adapter's folder was not written by ``popsim tune``.
+    """
+    if not config.engine.adapter:
+        return 0
+    adapters = config.engine.options.get("adapters")
+    folder = adapters.get(config.engine.adapter) if isinstance(adapters, Mapping) else None
+    log = Path(str(folder)) / "log.jsonl"
+    if folder is None or not log.is_file():
+        return None
+    last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    return int(last.get("records", last["rows"]))
 
 
 def _judged(answered: Answered, config: BenchmarkConfig, judge: Engine) -> dict[str, Verdicts]:
