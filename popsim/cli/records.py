@@ -210,6 +210,9 @@ def _print(found: Sequence["Benchmark"], scores: Any) -> None:
         out.print(f"Written to {one.folder}")
         if not one.manifest["counts"]["statuses"]["model"].get("ok"):
             err.print(f"popsim: {one.folder}: none of the model's answers could be read", soft_wrap=True)
+        verdicts = one.manifest["counts"]["verdicts"].values()
+        if verdicts and not any(said["read"] for said in verdicts):
+            err.print(f"popsim: {one.folder}: none of the judge's verdicts could be read", soft_wrap=True)
 
 
 def _bracketed(table: Any) -> Any:

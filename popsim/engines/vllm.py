@@ -19,6 +19,7 @@ from popsim.engines.local import adapters as lora
 from popsim.engines.local.loading import end_tokens, first_line, identity, load_tokenizer, quiet
 from popsim.engines.local.texts import Texts
 from popsim.engines.tokens import CLOSING, own_sampling
+from popsim.engines.vllm_adapters import adapter_rank, check_output_layer
 from popsim.engines.wire import NOTICE, Ability, Prompt, Reply
 from popsim.errors import EngineError
 
@@ -73,10 +74,12 @@ class VLLM:
         counts = {"max_model_len": max_model_len, "tensor_parallel_size": tensor_parallel_size}
         _check_options(where, dtype, gpu_memory_utilization, **counts)
         folders = {name: Path(folder) for name, folder in (adapters or {}).items()}
-        ranks = [_adapter_rank(where, name, folder) for name, folder in folders.items()]
+        ranks = [adapter_rank(where, name, folder) for name, folder in folders.items()]
         kept = [f"{name}={lora.content(f'{where}: adapter {name}', model, folders[name])}" for name in folders]
         tokenizer = load_tokenizer(model, where)
         self._names = _import_vllm(where)
+        if folders:
+            check_output_layer(where, _config(where, model).architectures or [], folders)
         given = {
             "quantization": quantization,
             "max_model_len": max_model_len,
@@ -326,16 +329,6 @@ def _check_options(where: str, dtype: str, share: float | None, **counts: int | 
         raise EngineError(f"{where}: gpu_memory_utilization must be a share above 0, up to 1, not {share!r}")
 
 
-def _adapter_rank(where: str, name: str, folder: Path) -> int:
-    """Read the rank of a LoRA adapter."""
-    try:
-        return int(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise EngineError(
-            f"{where}: adapters: {name}: {folder} holds no LoRA adapter; give a folder that peft has written"
-        ) from None
-
-
 def _import_vllm(where: str) -> Any:
     """Import vLLM, quiet and without its report of usage unless the environment says otherwise."""
     for name, value in _QUIET.items():
@@ -377,13 +370,17 @@ def _start(where: str, names: Any, model: str, settings: dict[str, Any]) -> Any:
         raise EngineError(f"{where}: vLLM cannot start ({said}): {first_line(problem)}") from problem
 
 
-def _context(where: str, model: str) -> int:
-    """Count the tokens that a model can read and write together."""
+def _config(where: str, model: str) -> Any:
+    """Read a model's config.json."""
     try:
-        config = AutoConfig.from_pretrained(model, local_files_only=Path(model).is_dir())
+        return AutoConfig.from_pretrained(model, local_files_only=Path(model).is_dir())
     except Exception as problem:
         raise EngineError(f"{where}: its config.json cannot be read: {first_line(problem)}") from problem
-    return getattr(config.get_text_config(), "max_position_embeddings", None) or 2048
+
+
+def _context(where: str, model: str) -> int:
+    """Count the tokens that a model can read and write together."""
+    return getattr(_config(where, model).get_text_config(), "max_position_embeddings", None) or 2048
 
 
 def _own_settings(model: str, config: Any) -> dict[str, Any]:
