@@ -53,6 +53,7 @@ def test_texts_are_compared_by_words_and_chinese_by_characters():
             ["其他", "[]"],
         ),
         ("first", "food (shops)", ["food, rent", "['Food (all)', 'rent']"], ["rent, food"]),
+        ("number", "many", [], ["many", "5"]),
         ("number", "3", ["3", "家里有3口人", "['3']"], ["3 or 4", "three", "13", None]),
     ],
 )

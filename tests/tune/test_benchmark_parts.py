@@ -216,6 +216,7 @@ def test_a_verdict_that_cannot_be_read_counts_for_nothing_and_one_person_has_no_
     rows = [Answer("7", Item("q", "?"), "so")] * 2
     figures, _ = judged_figures(rows, {"model": [None, {"naturalness": 5.0, "style": 5.0, "consistency": 5.0}]}, 0)
     assert (figures["model"]["mean of the three"], figures["s.e."]) == (5, {})
+    assert leave_out(rows, lambda kept: {"rows": float(len(kept))}, 0) == {}
 
 
 def test_both_ranges_are_told_apart_and_studies_count_alike():

@@ -229,7 +229,7 @@ def test_rows_alike_learned_as_one_give_the_same_gradient(base, tmp_path):
     for name in each:
         assert merged[name] == pytest.approx(each[name], abs=1e-3)
     log = [json.loads(line) for line in (tmp_path / "merged" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert log[0]["rows"] == 2
+    assert (log[0]["records"], log[0]["rows"]) == (4, 2)
     assert log[0]["left_out"] == 0
     assert losses_of(tmp_path / "merged") == pytest.approx(losses_of(tmp_path / "each"), abs=1e-4)
 
