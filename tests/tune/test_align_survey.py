@@ -6,8 +6,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from popsim.engines import Reply
 from popsim.errors import TuneError
 from popsim.tune import formats
+from popsim.tune.benchmark.prompts import Form
+from popsim.tune.benchmark.replies import counted, read_prediction
 from popsim.tune.formats.alpaca import facts_of, listed_options
 from popsim.tune.records import Answer, Item, Shares
 from popsim.tune.stated import read_stated_shares
@@ -106,6 +109,8 @@ def test_shares_with_and_without_a_prompt_of_their_own_are_written_and_read_agai
     )
     rows = [Shares("side: left", item, (1 / 3, 2 / 3)), own]
     formats.write_alpaca(tmp_path / "g.json", rows, seed=1)
+    outputs = [row["output"] for row in json.loads((tmp_path / "g.json").read_text(encoding="utf-8"))]
+    assert outputs[1] == "A. 一般: 25%\nB. 满意: 50%\nC. 不满意: 25%"
     once = formats.read_alpaca(tmp_path / "g.json")
     assert [one.group for one in once] == ["side: left", "women"]
     assert dict(zip(once[0].item.options, once[0].shares, strict=True))["bad"] == pytest.approx(2 / 3, abs=1e-5)
@@ -125,6 +130,17 @@ def test_shares_with_and_without_a_prompt_of_their_own_are_written_and_read_agai
 )
 def test_replies_are_read_leniently_in_form_and_strictly_in_sum_and_options(said, shares):
     assert read_stated_shares(said, tuple(LETTERS.values()), LETTERS) == shares
+
+
+def test_several_stated_distributions_are_averaged_and_an_unreadable_one_has_no_say():
+    item = Item("q", "?", tuple(LETTERS.values()))
+    group = Shares("women", item, (0, 1, 0), prompt=PROMPT.format("女"))
+    form = Form(group.prompt, "", LETTERS)
+    said = ["A: 50%\nB: 50%", "B: 100%", "A: 90%"]
+    draws = [read_prediction(Reply(text), group, form) for text in said]
+    assert [one.status for one in draws] == ["ok", "ok", "unreadable"]
+    one = counted(draws, item)
+    assert (one.value, one.shares) == ("满意", (0.25, 0.75, 0))
 
 
 def test_facts_stand_below_a_line_of_background_and_an_empty_one_takes_nothing_from_the_next():

@@ -25,7 +25,7 @@ _OPTION = re.compile(r"^\s*\(?([A-Z])[.)、:：](?!.*[:：]\s*[^\s:：]{0,8}\s*[
 """A line that lists an option, and not one that shows how its share is to be stated, such as ``A. good: xx%``."""
 _LETTER = re.compile(r"^\s*\(?([A-Z])(?:[.)、:：\s].*)?$", re.DOTALL)
 _OWN = re.compile(r"^(?:your |您的|你的)\s*", re.IGNORECASE)
-_FACT = re.compile(r"([^:：]+?)[^\S\n]*[:：][^\S\n]*(.*)")
+_FACT = re.compile(r"([^:：]+?)\s*[:：]\s*(.*)")
 _BACKGROUND = re.compile(r".*(?:background|背景)[^:：]*[:：]\s*", re.IGNORECASE)
 _FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _NEAR = 5
