@@ -121,6 +121,45 @@ class Words(MadeUp):
         yield from ((position, Reply(self.text(prompt))) for position, prompt in enumerate(prompts))
 
 
+class Stating(Words):
+    """States that all are satisfied, by the letter that the prompt puts before it, or a positive stance, in Chinese."""
+
+    fingerprint = "stating/1"
+
+    def text(self, prompt: Prompt) -> str:
+        said = prompt.messages[-1][1]
+        if "mute" in said:
+            return "A: 10%"
+        if "predict" in said:
+            return '{"predict": "积极", "reason": "好"}'
+        [line] = [line for line in said.splitlines() if line[3:] == "满意"]
+        return f"I would say\n{line}: 100%"
+
+
+class Moody(Words):
+    """Rates by the length of what it was given, people as well as models."""
+
+    fingerprint = "moody/1"
+
+    def text(self, prompt: Prompt) -> str:
+        [given] = [line for line in prompt.messages[-1][1].splitlines() if line.startswith("GIVEN: ")]
+        naturalness = 1 + sum(map(ord, given)) % 5
+        return f'{{"naturalness": {naturalness}, "style": 3, "consistency": 5}}'
+
+
+class Graded(MadeUp):
+    """Scores numbers by how near they are to the level that the prompt tells of the person."""
+
+    fingerprint = "graded/1"
+    abilities = frozenset({"choice", "prefill", "adapter"})
+
+    def answer(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Reply]]:
+        for position, prompt in enumerate(prompts):
+            [level] = [line[9:] for line in prompt.messages[-1][1].splitlines() if line.startswith("- level: ")]
+            masses = [2.0 ** -abs(float(number) - float(level) + 0.4) / 4 for number in prompt.choices]
+            yield position, Reply(json.dumps(masses), "stop", 10, 0)
+
+
 class Uneven(Seeded):
     """Cannot answer four in ten prompts of the rise arm at first, and one in ten in the end; says the same number."""
 

@@ -36,6 +36,8 @@ class Manner:
     limit: str = "max_tokens"
     owner: str = "fake"
     goes_on: bool = False
+    says: str = ""
+    """What it replies to everything, instead of answers to the oil questionnaire."""
 
 
 @dataclass
@@ -211,11 +213,11 @@ def answer(request, manner):
     digest = hashlib.sha256(json.dumps(drawn).encode()).digest()
     inflation = 1 + int.from_bytes(digest[:4]) % 500 / 100
     answers = GOOD | {"Inflation_rate_Scenario_2": f"{inflation:.2f}%"}
-    text, schema = in_parts(answers), request.get("response_format") if manner.schema else None
+    text, schema = manner.says or in_parts(answers), request.get("response_format") if manner.schema else None
     if schema and "recall" in schema["json_schema"]["schema"]["properties"]:
         text = json.dumps({"recall": "me <final_answer>", "reasoning": "so", "final_answer": answers})
     elif schema or (manner.grammar and manner.grammar in request):
-        text = '{"word": "zqv7"}' if "zqv7" in json.dumps(request) else in_parts(answers)
+        text = '{"word": "zqv7"}' if "zqv7" in json.dumps(request) else text
     going_on = manner.goes_on and request.get("continue_final_message")
     words = sum(len(message["content"]) + 10 for message in request["messages"]) - (10 if going_on else 0)
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}

@@ -121,6 +121,10 @@ def test_a_plan_without_human_figures_is_computed_too(call):
     assert "contrasts of the plan, planned" in out
     _, out, _ = call("compare", "run", "--draws", 50, "--json")
     assert [row["name"] for row in json.loads(out)["planned_contrasts"]] == ["c"]
+    assert call("compare", "run", "--draws", 50, "--tables", "tables")[0] == 0
+    written = {path.stem: path.read_text().splitlines() for path in Path("tables").iterdir()}
+    assert set(written) == {"learning", "planned_contrasts", "planned_models", "regressions"}
+    assert ",c," in written["planned_contrasts"][1]
 
 
 def test_a_population_of_ones_own_is_what_names_are_checked_against(call):

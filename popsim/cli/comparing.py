@@ -45,6 +45,9 @@ def compare(
         Path | None,
         typer.Option(help="A folder for all tables as CSV, and regressions of answers on who people are."),
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Of benchmarks: a folder for pictures, as SVG, PNG and PDF, 90 and 190 mm wide.")
+    ] = None,
     engine: Annotated[str | None, typer.Option(help="Of a benchmark: who answers, instead of its file's.")] = None,
     judge: Annotated[str | None, typer.Option(help="Of a benchmark: the engine that scores interviews.")] = None,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Of a benchmark: its folder.")] = None,
@@ -52,11 +55,13 @@ def compare(
 ) -> None:
     """Set simulated answers beside human figures, with a verdict, intervals and reference lines."""
     if is_of_records(runs):
-        compare_records(runs, engine, judge, out_folder, cache, as_json=as_json, tables=tables)
+        wanted = {"tables": tables, "figures": figures}
+        compare_records(runs, engine, judge, out_folder, cache, as_json=as_json, folders=wanted)
         return
-    if engine or judge or out_folder:
+    if engine or judge or out_folder or figures:
         what = "is no benchmark (kind: benchmark)" if Path(runs[0]).exists() else "no such file"
-        raise RunError(f"{runs[0]}: {what}; --engine, --judge and --out go with the file of a benchmark")
+        hint = "; pictures of a run: popsim report RUN --figures FOLDER" if figures else ""
+        raise RunError(f"{runs[0]}: {what}; --engine, --judge, --out and --figures go with one{hint}")
     from popsim.study import compare as compare_runs
     from popsim.study import load_run
     from popsim.study.auditing import examine, regressions
@@ -66,7 +71,8 @@ def compare(
 
     folders = [name for name in runs if Path(name).is_dir()]
     if not folders:
-        raise RunError(f"{runs[0]}: is no Run folder; popsim run makes one")
+        what = "is no Run folder" if Path(runs[0]).exists() else "no such file or folder"
+        raise RunError(f"{runs[0]}: {what}; give Run folders, which popsim run makes, or the file of a benchmark")
     loaded = [load_run(folder) for folder in folders]
     targets = [name for name in runs if name not in folders]
     whole = [one for run in loaded for one in runs_of(run)]
@@ -75,22 +81,22 @@ def compare(
     if len(rates) and not as_json:
         print_learning(rates)
     plans = planned(*loaded, wave=wave, draws=draws)
+    own = {"learning": rates, **_tables(plans, _PLANNED, "planned_")}
     if not targets and not any(one.scenario.targets for one in whole) and (len(rates) or any(plans.records)):
         if as_json:
-            typer.echo(json.dumps(_own_tables(rates, plans), indent=1, ensure_ascii=False))
+            typer.echo(json.dumps(_own(own, plans), indent=1, ensure_ascii=False))
         elif any(plans.records):
             print_planned(plans, cached)
+        if tables is not None:
+            _write(own | {"regressions": regressions(*loaded, wave=wave)}, tables)
         return
     found = compare_runs(*loaded, targets=targets, wave=wave, draws=draws)
     findings = examine(*loaded, targets=targets, wave=wave)
     if tables is not None:
-        tables.mkdir(parents=True, exist_ok=True)
-        regressions(*loaded, wave=wave).to_csv(tables / "regressions.csv", index=False)
-        for holder, names, before in ((found, _COMPARED, ""), (findings, _AUDITED, ""), (plans, _PLANNED, "planned_")):
-            for name in names:
-                getattr(holder, name).to_csv(tables / f"{before}{name}.csv", index=False)
+        human = {**_tables(found, _COMPARED), **_tables(findings, _AUDITED)}
+        _write(human | own | {"regressions": regressions(*loaded, wave=wave)}, tables)
     if as_json:
-        typer.echo(_as_json(found, findings, rates, plans))
+        typer.echo(_as_json(found, findings, own, plans))
         return
     _print(found)
     print_findings(findings, found.fitted)
@@ -99,25 +105,31 @@ def compare(
         print_text(notice, "")
 
 
-def _as_json(found: "Comparison", findings: "Findings", rates: Any, plans: "Planned") -> str:
+def _write(tables: dict[str, Any], folder: Path) -> None:
+    """Write tables as CSV."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+
+def _tables(holder: Any, names: Sequence[str], before: str = "") -> dict[str, Any]:
+    return {f"{before}{name}": getattr(holder, name) for name in names}
+
+
+def _as_json(found: "Comparison", findings: "Findings", own: dict[str, Any], plans: "Planned") -> str:
     """Give every table as a list of rows, and what is said of them."""
-    tables = {**_own_tables(rates, plans), **_rows(found, _COMPARED), **_rows(findings, _AUDITED)}
+    human = _rows({**_tables(found, _COMPARED), **_tables(findings, _AUDITED)})
     about = {"fitted": found.fitted, "left_out": found.left_out, "intervals": found.intervals}
-    return json.dumps({**tables, **about}, indent=1, ensure_ascii=False)
+    return json.dumps({**_own(own, plans), **human, **about}, indent=1, ensure_ascii=False)
 
 
-def _own_tables(rates: Any, plans: "Planned") -> dict[str, Any]:
+def _own(own: dict[str, Any], plans: "Planned") -> dict[str, Any]:
     """Give what is said of runs alone as lists of rows: learning rates, and what was planned."""
-    rows = _rows(plans, _PLANNED, "planned_") | {"learning": _records(rates)}
-    return {**rows, "plans": [record for record in plans.records if record], "notes": list(plans.notes)}
+    return {**_rows(own), "plans": [record for record in plans.records if record], "notes": list(plans.notes)}
 
 
-def _rows(holder: Any, names: Sequence[str], before: str = "") -> dict[str, Any]:
-    return {f"{before}{name}": _records(getattr(holder, name)) for name in names}
-
-
-def _records(table: Any) -> Any:
-    return json.loads(table.to_json(orient="records"))
+def _rows(tables: dict[str, Any]) -> dict[str, Any]:
+    return {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
 
 
 def _print(found: "Comparison") -> None:

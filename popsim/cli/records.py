@@ -1,20 +1,21 @@
 """popsim compare on files of human answers: what a model predicts of each, beside baselines without one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from popsim.cli.printing import err, out, print_table, print_text, progress_bar
+from popsim.cli.reporting import PICTURES, need
 from popsim.errors import RunError
 
 if TYPE_CHECKING:
     from popsim.tune.benchmark.field import Benchmark
 
-_SAME = ("task", "part", "split", "groups", "orders", "seed", "draws")
-"""What two benchmarks share whose scores can stand side by side, beside the files."""
+_SAME = ("task", "part", "split", "groups", "orders", "rules", "seed", "draws")
+"""What two benchmarks share whose scores can stand side by side, beside the file of held-out answers."""
 
 _CONTROLS = ("shuffled options", "shuffled personas", "swapped groups")
 
@@ -50,7 +51,7 @@ def compare_records(
     cache: Path | None,
     *,
     as_json: bool,
-    tables: Path | None,
+    folders: Mapping[str, Path | None],
 ) -> None:
     """Field a benchmark and print its scores, or set answered ones side by side.
 
@@ -61,11 +62,13 @@ def compare_records(
         out_folder: Where replies, predictions and scores go.
         cache: A file of replies that runs share.
         as_json: Print JSON instead of tables.
-        tables: A folder for the tables as CSV.
+        folders: Of ``tables`` as CSV and of ``figures`` as SVG, PNG and PDF; None: none.
 
     Raises:
         RunError: Files and folders are mixed, or folders hold benchmarks of other data.
     """
+    if folders["figures"] is not None:
+        need("popsim compare --figures", PICTURES)
     from popsim.tune.benchmark.config import load_benchmark
     from popsim.tune.benchmark.field import default_folder, field, load_benchmark_folder
 
@@ -84,8 +87,10 @@ def compare_records(
             f"{', '.join(names)}: give one benchmark's file to be answered, or folders of answered ones to be compared"
         )
     scores = _side_by_side(found)
-    if tables is not None:
+    if (tables := folders["tables"]) is not None:
         _write(found, scores, tables)
+    if (figures := folders["figures"]) is not None:
+        _draw(found, figures)
     if as_json:
         about = [{"folder": str(one.folder), **one.manifest} for one in found]
         typer.echo(json.dumps({"scores": json.loads(scores.to_json(orient="records")), "benchmarks": about}, indent=1))
@@ -96,7 +101,7 @@ def compare_records(
 def _check_same(found: Sequence["Benchmark"]) -> None:
     first = found[0]
     for one in found[1:]:
-        for key in ("files", *_SAME):
+        for key in ("data", *_SAME):
             mine, theirs = (_part(x, key) for x in (first, one))
             if mine != theirs:
                 raise RunError(f"{one.folder}: {key} differs from that of {first.folder}; compare what scores the same")
@@ -104,7 +109,7 @@ def _check_same(found: Sequence["Benchmark"]) -> None:
 
 def _part(one: "Benchmark", key: str) -> Any:
     identity = one.manifest["identity"]
-    return identity["files"] if key == "files" else identity["benchmark"][key]
+    return identity["files"]["data"] if key == "data" else identity["benchmark"].get(key)
 
 
 def _side_by_side(found: Sequence["Benchmark"]) -> Any:
@@ -114,23 +119,30 @@ def _side_by_side(found: Sequence["Benchmark"]) -> Any:
         return scores
     by_score = [one.scores.set_index("score") for one in found]
     merged = by_score[0][["better"]].copy()
-    for one, figures in zip(found, by_score, strict=True):
-        name = one.folder.name if one.folder.name not in merged else str(one.folder)
-        merged[name] = figures["model"]
-        if "s.e." in figures:
-            merged[f"s.e. {name}"] = figures["s.e."]
+    for name, figures in zip(_names(found), by_score, strict=True):
+        merged[name], merged[f"s.e. {name}"] = figures["model"], figures["s.e."]
     if len(found) == 2:
         merged["difference"] = by_score[1]["model"] - by_score[0]["model"]
-        merged["its s.e."] = _paired(*found)
-    beside = [name for name in by_score[0] if name not in ("better", "model", "s.e.", *_CONTROLS)]
+        merged["s.e. difference"] = _paired(*found)
+    own = ["model", *_CONTROLS]
+    beside = [name for name in by_score[0] if name not in ("better", "s.e.", *own, *(f"s.e. {x}" for x in own))]
     for other in beside:
         merged[f"{other} (baseline)" if other in merged else other] = by_score[0][other]
     return merged.reset_index()
 
 
+def _names(found: Sequence["Benchmark"]) -> list[str]:
+    """Name folders, by their whole path where two have one name."""
+    short = [one.folder.name for one in found]
+    return [
+        name if short.count(name) == 1 and name != "better" else str(one.folder)
+        for name, one in zip(short, found, strict=True)
+    ]
+
+
 def _paired(first: "Benchmark", second: "Benchmark") -> Any:
     """Give the standard error of the difference of each score, from the blocks that both left out."""
-    from popsim.tune.benchmark.scores import standard_error
+    from popsim.tune.benchmark.blocks import standard_error
 
     theirs, ours = (one.blocks.set_index(["score", "block"])["value"] for one in (first, second))
     return (ours - theirs).groupby("score").agg(standard_error)
@@ -149,6 +161,25 @@ def _write(found: Sequence["Benchmark"], scores: Any, tables: Path) -> None:
                 pd.read_parquet(path).to_csv(tables / f"{before}{name}.csv", index=False)
 
 
+def _draw(found: Sequence["Benchmark"], folder: Path) -> None:
+    """Draw every picture that the folders have the data for."""
+    from popsim.report.benchmarks import Answered, benchmark_figures
+    from popsim.report.style import save_sizes
+
+    names = _names(found)
+    answered = [
+        Answered(name, one.scores, one.temperatures, one.manifest.get("learned"))
+        for name, one in zip(names, found, strict=True)
+    ]
+    drawn = benchmark_figures(answered)
+    for name, figure in drawn.items():
+        save_sizes(figure.chart, folder / name)
+    what = "adapters tuned on different amounts of data, or numbers with readout: choice"
+    err.print(
+        f"Pictures in {folder}: {', '.join(drawn)}" if drawn else f"No pictures: they are of {what}", soft_wrap=True
+    )
+
+
 def _print(found: Sequence["Benchmark"], scores: Any) -> None:
     for one in found:
         benchmark, counts = one.manifest["identity"]["benchmark"], one.manifest["counts"]
@@ -162,13 +193,15 @@ def _print(found: Sequence["Benchmark"], scores: Any) -> None:
         for who, read in counts["verdicts"].items():
             print_text(f"  verdicts on {who}: {read['read']:,} of {read['asked']:,} could be read")
     if len(scores):
-        print_table(scores, f"{found[0].manifest['identity']['benchmark']['name']}: scores")
+        name = found[0].manifest["identity"]["benchmark"]["name"]
+        print_table(_bracketed(scores), f"{name}: scores, in brackets their standard errors")
     for one in found:
         if len(one.temperatures):
-            print_table(
-                one.temperatures.assign(frontier=one.temperatures["frontier"].map({True: "yes", False: ""})),
-                f"{one.folder}: KL of the population against RMSE of persons, by temperature",
-            )
+            marked = one.temperatures["frontier"].map({True: "yes", False: ""})
+            heading = f"{one.folder}: KL of the population against RMSE of persons, by temperature"
+            print_table(_bracketed(one.temperatures.assign(frontier=marked)), heading)
+    if len({one.manifest["identity"]["files"].get("known") for one in found}) > 1:
+        print_text(f"Known answers differ: the baselines are those of {found[0].folder}.")
     for note in dict.fromkeys(note for one in found for note in one.manifest["notes"]):
         print_text(f"{note}.")
     for notice in dict.fromkeys(one.manifest["engine"]["notice"] for one in found):
@@ -177,6 +210,24 @@ def _print(found: Sequence["Benchmark"], scores: Any) -> None:
         out.print(f"Written to {one.folder}")
         if not one.manifest["counts"]["statuses"]["model"].get("ok"):
             err.print(f"popsim: {one.folder}: none of the model's answers could be read", soft_wrap=True)
+        verdicts = one.manifest["counts"]["verdicts"].values()
+        if verdicts and not any(said["read"] for said in verdicts):
+            err.print(f"popsim: {one.folder}: none of the judge's verdicts could be read", soft_wrap=True)
+
+
+def _bracketed(table: Any) -> Any:
+    """Put standard errors into brackets behind what they belong to."""
+    shown = table[[name for name in table if not name.startswith("s.e.")]].copy()
+    for name in shown:
+        error = next((one for one in (f"s.e. {name}", "s.e." if name == "model" else "") if one in table), "")
+        if error:
+            pairs = zip(table[name], table[error], strict=True)
+            shown[name] = [_number(value) + (f" ({_number(one)})" if one == one else "") for value, one in pairs]
+    return shown
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.3f}"
 
 
 def _counted(statuses: dict[str, int]) -> str:

@@ -11,6 +11,9 @@ from popsim.errors import RunError
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A Run folder, or the folder of a sweep.")]
 
+PICTURES = {"altair": "altair", "vl_convert": "vl-convert-python"}
+"""What draws pictures: modules, and the packages that they come in."""
+
 
 def report(
     folder: RunArgument,
@@ -19,7 +22,7 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html: one page that needs no network; of a run that is not finished, what is there."""
-    _need("popsim report", {"altair": "altair", "vl_convert": "vl-convert-python", "jinja2": "Jinja2"})
+    need("popsim report", {**PICTURES, "jinja2": "Jinja2"})
     from popsim.study.pages import report as write_report
 
     out.print(f"Written to {write_report(folder, figures)}")
@@ -43,12 +46,12 @@ def export(
     if to not in FORMATS:
         raise RunError(f"--to {to}: is unknown; allowed: {', '.join(FORMATS)}")
     if to != "csv":
-        _need("popsim export", {"pyreadstat": "pyreadstat"})
+        need("popsim export", {"pyreadstat": "pyreadstat"})
     for path in write_export(gather(load_run(folder)), out_folder or folder / "export", to):
         out.print(f"{path} written")
 
 
-def _need(command: str, packages: dict[str, str]) -> None:
+def need(command: str, packages: dict[str, str]) -> None:
     """Refuse in one line where a package of the extra is missing."""
     missing = [name for module, name in packages.items() if find_spec(module) is None]
     if missing:

@@ -15,12 +15,13 @@ from popsim.engines.local import adapters as lora
 from popsim.engines.local.loading import end_tokens, first_line, identity, load_tokenizer
 from popsim.engines.local.texts import Texts
 from popsim.engines.tokens import CLOSING, own_sampling
+from popsim.engines.vllm_adapters import adapter_rank, check_output_layer
 from popsim.engines.vllm_start import (
     MOST_LOGPROBS,
-    adapter_rank,
     check_options,
     import_vllm,
     own_settings,
+    read_config,
     settings_for,
     start,
 )
@@ -78,6 +79,8 @@ class VLLM:
         kept = [f"{name}={lora.content(f'{where}: adapter {name}', model, folders[name])}" for name in folders]
         tokenizer = load_tokenizer(model, where)
         self._names = import_vllm(where)
+        if folders:
+            check_output_layer(where, read_config(where, model).architectures or [], folders)
         given = {
             "quantization": quantization,
             "max_model_len": max_model_len,

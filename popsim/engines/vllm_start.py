@@ -1,7 +1,6 @@
 """Starting vLLM in this process: options that make sense, what its CPU build needs, what popsim's answers rest on."""
 
 import importlib
-import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,16 +28,6 @@ def check_options(where: str, dtype: str, share: float | None, **counts: int | N
             raise EngineError(f"{where}: {name} must be a whole number of 1 or more, not {value!r}")
     if share is not None and not (isinstance(share, int | float) and 0 < share <= 1):
         raise EngineError(f"{where}: gpu_memory_utilization must be a share above 0, up to 1, not {share!r}")
-
-
-def adapter_rank(where: str, name: str, folder: Path) -> int:
-    """Read the rank of a LoRA adapter."""
-    try:
-        return int(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise EngineError(
-            f"{where}: adapters: {name}: {folder} holds no LoRA adapter; give a folder that peft has written"
-        ) from None
 
 
 def import_vllm(where: str) -> Any:
@@ -105,13 +94,17 @@ def start(where: str, names: Any, model: str, settings: dict[str, Any]) -> Any:
         raise EngineError(f"{where}: vLLM cannot start ({said}): {first_line(problem)}") from problem
 
 
-def _context(where: str, model: str) -> int:
-    """Count the tokens that a model can read and write together."""
+def read_config(where: str, model: str) -> Any:
+    """Read a model's config.json."""
     try:
-        config = AutoConfig.from_pretrained(model, local_files_only=Path(model).is_dir())
+        return AutoConfig.from_pretrained(model, local_files_only=Path(model).is_dir())
     except Exception as problem:
         raise EngineError(f"{where}: its config.json cannot be read: {first_line(problem)}") from problem
-    return getattr(config.get_text_config(), "max_position_embeddings", None) or 2048
+
+
+def _context(where: str, model: str) -> int:
+    """Count the tokens that a model can read and write together."""
+    return getattr(read_config(where, model).get_text_config(), "max_position_embeddings", None) or 2048
 
 
 def own_settings(model: str, config: Any) -> dict[str, Any]:

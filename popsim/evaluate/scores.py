@@ -5,6 +5,7 @@ class of its own, so it adds nothing to the classes that F1 is averaged over.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,9 +56,8 @@ def score_classes(truth: Sequence[str], predicted: Sequence[str | None]) -> Scor
     """
     _paired(truth, predicted)
     classes = sorted(set(truth))
-    hits = {one: sum(t == p == one for t, p in zip(truth, predicted, strict=True)) for one in classes}
-    true = {one: sum(t == one for t in truth) for one in classes}
-    said = {one: sum(p == one for p in predicted) for one in classes}
+    hits = Counter(t for t, p in zip(truth, predicted, strict=True) if t == p)
+    true, said = Counter(truth), Counter(predicted)
     f1 = [2 * hits[one] / (true[one] + said[one]) for one in classes]
     weights = [true[one] / len(truth) for one in classes]
     return Scored(
@@ -67,21 +67,6 @@ def score_classes(truth: Sequence[str], predicted: Sequence[str | None]) -> Scor
         float(np.mean(f1)),
         float(np.dot(f1, weights)),
     )
-
-
-def exact_match(truth: Sequence[str], predicted: Sequence[str | None]) -> float:
-    """Share of predictions that are the truth but for case and white space.
-
-    Raises:
-        TargetError: The two are not paired.
-
-    Example:
-        >>> exact_match(["Female", "male"], [" female", None])
-        0.5
-    """
-    _paired(truth, predicted)
-    same = [p is not None and _plain(t) == _plain(p) for t, p in zip(truth, predicted, strict=True)]
-    return float(np.mean(same))
 
 
 def jaccard(first: str, second: str) -> float:
@@ -223,10 +208,6 @@ def check_scale(values: Values, low: float, high: float) -> None:
 def _paired(first: Sequence[object] | Values, second: Sequence[object] | Values) -> None:
     if len(first) != len(second) or len(first) == 0:
         raise TargetError(f"a score needs one prediction for each answer, not {len(second)} for {len(first)}")
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _words(text: str) -> set[str]:

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from popsim.report.style import DASHES, FAINT, INK, MUTED, PALETTE, SHAPES, finish
+from popsim.report.style import DASHES, FAINT, INK, MUTED, PALETTE, SHAPES, SINGLE, finish
 
 _LINES = "split(datum.label, '\\n')"
 _ROW = 78
@@ -173,6 +173,18 @@ def heat(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int) -
     return finish(chart, width, 36 * len(rows) + 50, words)
 
 
+def _upward(values: "pd.Series[float]") -> dict[str, Any]:
+    """Make a logarithmic scale with few lines, or a plain one where a value is 0."""
+    low, high = float(values.min()), float(values.max())
+    if not low > 0:
+        return {"scale": alt.Scale(zero=False), "axis": alt.Axis(tickCount=6)}
+    ends = [0.7 * low, 1.2 * high]
+    powers = range(int(np.floor(np.log10(ends[0]))), int(np.ceil(np.log10(ends[1]))) + 1)
+    ticks = [step * 10.0**power for power in powers for step in (1, 2, 5) if ends[0] <= step * 10.0**power <= ends[1]]
+    scale = alt.Scale(type="log", domain=ends, nice=False)
+    return {"scale": scale, "axis": alt.Axis(values=ticks, format="~g")}
+
+
 def _names(names: Sequence[str], width: int) -> alt.Axis:
     """Make an axis that writes names of several lines, with room for them whatever font the reader has."""
     room = min(max(_length(line) for name in names for line in name.split("\n")) + 8, width / 2)
@@ -295,3 +307,44 @@ def agreement(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: i
         base.mark_point(size=55, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape),
     ]
     return finish(alt.layer(*layers), width, round(0.85 * width), words)
+
+
+def frontier(
+    swept: pd.DataFrame, beside: pd.DataFrame, titles: tuple[str, str], words: str, width: int
+) -> alt.LayerChart:
+    """Draw two errors against each other over a sweep: what no other setting beats in both is filled and joined.
+
+    The vertical axis is logarithmic unless an error is 0.
+
+    Args:
+        swept: ``group, label, x, y, frontier``, the settings of a group in their order.
+        beside: ``label, x, y``: what stands beside the sweep, drawn as crosses.
+        titles: Of the two axes.
+        words: What is to be seen.
+        width: In pixels.
+    """
+    groups = list(dict.fromkeys(swept["group"]))
+    x = alt.X("x:Q", title=_folded(titles[0], width), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
+    every = pd.concat([swept[["x", "y"]], beside[["x", "y"]]])
+    y = alt.Y("y:Q", title=titles[1], **_upward(every["y"]))
+    colour = _colour("group", groups, width)
+    shape = alt.Shape("group:N", scale=_cycled(SHAPES, groups), sort=groups, legend=_legend(groups, width))
+    layers: list[alt.Chart] = []
+    for group, here in swept.groupby("group", sort=False):
+        path = alt.Chart(here.assign(place=range(len(here)))).mark_line(strokeWidth=1, strokeDash=[2, 3], color=MUTED)
+        layers.append(path.encode(x=x, y=y, order="place:Q"))
+        best = alt.Chart(here[here["frontier"]].sort_values("x").assign(place=lambda rows: range(len(rows))))
+        dash = DASHES[groups.index(str(group)) % len(DASHES)]
+        layers.append(best.mark_line(strokeWidth=2, strokeDash=dash).encode(x=x, y=y, color=colour, order="place:Q"))
+    for filled in (True, False):
+        point = alt.Chart(swept[swept["frontier"].eq(filled)]).mark_point(size=50, filled=filled, opacity=1)
+        layers.append(point.encode(x=x, y=y, color=colour, shape=shape))
+    said = alt.Chart(swept).mark_text(align="left", baseline="bottom", dx=6, dy=-3, fontSize=10.5)
+    layers.append(said.encode(x=x, y=y, text="label:N"))
+    layers.append(alt.Chart(beside).mark_point(shape="cross", size=45, filled=True, color=MUTED).encode(x=x, y=y))
+    right = beside["x"] > every["x"].mean()
+    look: dict[str, Any] = {"baseline": "top", "dy": 3, "fontSize": 10.5, "color": MUTED}
+    left_name = alt.Chart(beside[~right]).mark_text(align="left", dx=6, **look)
+    right_name = alt.Chart(beside[right]).mark_text(align="right", dx=-6, **look)
+    layers += [name.encode(x=x, y=y, text="label:N") for name in (left_name, right_name)]
+    return finish(alt.layer(*layers), width, round(0.8 * width) if width < 2 * SINGLE else round(0.55 * width), words)

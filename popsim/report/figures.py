@@ -11,7 +11,7 @@ from popsim.report import charts, surface
 from popsim.report.blocks import Figure, Named
 from popsim.report.check_figures import check_figures
 from popsim.report.material import LEGAL, NUMERIC, Material, label
-from popsim.report.style import DOUBLE, SINGLE, save
+from popsim.report.style import SINGLE, save_sizes
 from popsim.report.summaries import (
     bin_shares,
     histogram,
@@ -58,13 +58,8 @@ def plot(material: Material, name: str, width: int = SINGLE) -> Any:
 
 
 def save_figures(material: Material, folder: Path) -> list[Path]:
-    """Draw every picture as SVG, PNG and PDF: NAME for a single column (90 mm), NAME-double for both (190 mm)."""
-    return [
-        file
-        for name, figure in figures(material).items()
-        for ending, width in (("", SINGLE), ("-double", DOUBLE))
-        for file in save(figure.chart(width), folder / f"{name}{ending}")
-    ]
+    """Draw every picture of a run to files, as `popsim.report.style.save_sizes` does."""
+    return [file for name, figure in figures(material).items() for file in save_sizes(figure.chart, folder / name)]
 
 
 def _answers(material: Material) -> Named:

@@ -1,6 +1,7 @@
 """How every picture looks, and how it is drawn to a file in the sizes that a paper takes."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,3 +80,17 @@ def save(chart: Any, path: Path, formats: tuple[str, ...] = FORMATS) -> list[Pat
         content = made[file.suffix[1:]]()
         write_whole(file, lambda to, content=content: to.write_bytes(content))  # type: ignore[misc]
     return files
+
+
+def save_sizes(chart: Callable[[int], Any], path: Path) -> list[Path]:
+    """Draw a picture as SVG, PNG and PDF: NAME for a single column (90 mm), NAME-double for both (190 mm).
+
+    Args:
+        chart: Draws it at a width in pixels.
+        path: Without ending.
+
+    Returns:
+        The files.
+    """
+    sizes = (("", SINGLE), ("-double", DOUBLE))
+    return [file for end, width in sizes for file in save(chart(width), path.with_name(f"{path.name}{end}"))]

@@ -235,6 +235,7 @@ class _Training:
         self.log = {
             "stage": stage.name,
             "epoch": epoch + 1,
+            "records": sum(row.count for row in prepared.rows),
             "rows": len(prepared.rows),
             "left_out": prepared.left_out,
             "loss": round(float(np.mean(self.losses[-prepared.steps :])), 6),

@@ -31,7 +31,7 @@ def ask_group(shares: Shares, steering: Steering = "portray") -> Asked:
     """Ask how a group answers.
 
     Args:
-        shares: The group and the question.
+        shares: The group and the question; a prompt of its own is taken to the letter.
         steering: Who answers is told as ``portray`` (answer as), ``bio`` (first person) or ``qa`` (a question answered
             before); the three forms of SubPOP, in our words.
 
@@ -43,6 +43,8 @@ def ask_group(shares: Shares, steering: Steering = "portray") -> Asked:
         (A) yes
         (B) no
     """
+    if shares.prompt:
+        return Asked(shares.prompt, "", "")
     who = {
         "portray": f"Answer the question as a person of this group would: {shares.group}.",
         "bio": f"I describe myself in this way: {shares.group}.",

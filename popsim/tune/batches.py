@@ -13,6 +13,7 @@ from popsim.errors import TuneError
 from popsim.tune import losses
 from popsim.tune.adapter_config import DISTRIBUTIONS, LossSettings, Stage
 from popsim.tune.asking import Asked, ask_group, ask_person, other_answers, target_text
+from popsim.tune.formats.alpaca import output_line
 from popsim.tune.forward import answer_logits
 from popsim.tune.letters import letter_tokens, number_tokens
 from popsim.tune.losses import IGNORED
@@ -89,10 +90,18 @@ class Encoder:
         kind = stage.loss.kind
         groups = [one for one in records if isinstance(one, Shares)]
         people = [one for one in records if isinstance(one, Answer) and one.status == "ok"]
-        if (kind in DISTRIBUTIONS) != bool(groups):
+        stated = [one for one in groups if one.prompt]
+        if stated and kind != "answer":
+            raise TuneError(
+                f"stage {stage.name}: loss {kind} cannot learn shares that a prompt asks for in words "
+                f"({stated[0].group}); take loss answer"
+            )
+        if (kind in DISTRIBUTIONS) != bool(groups) and not stated:
             what = "distributions of groups (cultures, subpop)" if kind in DISTRIBUTIONS else "answers of persons"
             raise TuneError(f"stage {stage.name}: loss {kind} learns from {what}; choose another loss or file")
-        if kind in DISTRIBUTIONS:
+        if stated:
+            rows = [self._written(one) for one in stated]
+        elif kind in DISTRIBUTIONS:
             rows = [self._group(one, stage) for one in groups]
         elif kind == "preference":
             rows = [self._pair(*pair) for pair in preference_pairs(people, seed)]
@@ -115,6 +124,10 @@ class Encoder:
             raise TuneError(f"question {one.item.name}: {one.group} answered only with options that have no place")
         options = self._letters(text[-_TAIL:], asked.letters)
         return Row(ids, [], options=options, shares=one.shares, places=places)
+
+    def _written(self, one: Shares) -> Row:
+        ids, text, _ = self._read(ask_group(one))
+        return Row(ids, self._behind(text, output_line(one, one.prompt)))
 
     def _person(self, one: Answer, shots: Sequence[Answer], stage: Stage) -> Row:
         ids, text, _ = self._read(ask_person(one, shots, reasoning=stage.reasoning))

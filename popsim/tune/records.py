@@ -116,6 +116,7 @@ class Shares:
         study: Where the question comes from.
         split: The part that the file puts it in, such as ``train``.
         people: How many answered; 0 where nobody says.
+        prompt: The whole prompt, where the file brings its own; it asks for the shares in words.
     """
 
     group: str
@@ -124,6 +125,7 @@ class Shares:
     study: str = ""
     split: str = ""
     people: int = 0
+    prompt: str = ""
 
 
 def make_answer(person: str, item: Item, value: str | float | None, where: str, **known: object) -> Answer:

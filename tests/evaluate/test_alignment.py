@@ -8,7 +8,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from popsim.errors import TargetError
-from popsim.evaluate import alignment, scores
+from popsim.evaluate import alignment, matching, scores
 from popsim.evaluate.distances import kl, total_variation
 
 metrics = pytest.importorskip("sklearn.metrics")
@@ -37,7 +37,41 @@ def test_unreadable_answers_are_wrong_and_no_class():
 def test_texts_are_compared_by_words_and_chinese_by_characters():
     assert scores.jaccard("物价上涨", "物价下跌") == pytest.approx(2 / 6)
     assert scores.jaccard("", "") == 1
-    assert scores.exact_match([" Own  house"], ["own house"]) == 1
+    assert matching.match_rate([" Own  house"], ["own house"], ["exact"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "truth", "right", "wrong"),
+    [
+        ("exact", "['100万以上']", ["['100万以上']", "100万以上", '["100万以上"]'], ["50万-100万", None, ""]),
+        ("exact", "['a', 'b']", ["a, b", "A；B"], ["['b', 'a']", "a", "['a', 'b', 'c']"]),
+        ("overlap", "['子女', '祖父母/外祖父母']", ["['子女', '配偶']", "配偶、子女", "子女"], ["配偶", "[]", None]),
+        (
+            "first",
+            "['住房支出（房贷、租房等）', '其他']",
+            ["住房支出（房租、水费）、其他", "['住房支出']"],
+            ["其他", "[]"],
+        ),
+        ("first", "food (shops)", ["food, rent", "['Food (all)', 'rent']"], ["rent, food"]),
+        ("number", "many", [], ["many", "5"]),
+        ("number", "3", ["3", "家里有3口人", "['3']"], ["3 or 4", "three", "13", None]),
+    ],
+)
+def test_multi_answers_are_right_by_the_rule_of_their_field(rule, truth, right, wrong):
+    assert [matching.matches(truth, said, rule) for said in right] == [True] * len(right)
+    assert [matching.matches(truth, said, rule) for said in wrong] == [False] * len(wrong)
+
+
+def test_fields_of_the_survey_have_the_published_rules_and_all_others_are_exact():
+    fields = ["家庭成员关系", "家庭月消费主要支出项目", "家里人口数", "家庭年收入", "性别", "sex"]
+    assert [matching.rule_of(one) for one in fields] == ["overlap", "first", "number", "exact", "exact", "exact"]
+
+
+def test_naming_everybody_overlaps_always_and_is_little_like_the_truth():
+    everybody = "parent, child, spouse, sibling"
+    assert matching.matches("child", everybody, "overlap")
+    assert matching.set_likeness("child", everybody) == 1 / 4
+    assert (matching.set_likeness("child", None), matching.set_likeness("child", "['Child']")) == (0, 1)
 
 
 def test_accuracy_of_a_uniform_guess_is_its_expectation():
@@ -191,7 +225,8 @@ def test_a_temperature_can_be_fitted_where_the_model_is_certain():
     ("call", "said"),
     [
         (lambda: scores.score_classes(["a"], []), "not 0 for 1"),
-        (lambda: scores.exact_match([], []), "not 0 for 0"),
+        (lambda: matching.match_rate([], [], []), "not 0 for 0"),
+        (lambda: matching.match_rate(["a"], ["a"], []), "not 1 for 1"),
         (lambda: scores.response_accuracy(np.array([8.0]), np.array([1.0]), 1, 7), "8 lies outside"),
         (lambda: scores.check_scale(np.array([1.0]), 7, 1), "must ascend"),
         (lambda: alignment.temperature_scaled(np.array([0.5, 0.5]), 0), "above 0, not 0"),

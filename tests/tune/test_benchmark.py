@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from engines_for_tests import Graded
 
 from popsim.tune import formats
+from popsim.tune.benchmark.config import load_benchmark
+from popsim.tune.benchmark.field import field
 from popsim.tune.records import Answer, Item, Shares
 
 TESTS = Path(__file__).resolve().parents[1]
 TRUST = Item("trust", "Do you trust people?", options=("yes", "it depends", "no"))
+WARM = Item("warm", "How warm?", low=1, high=7)
 BANKS = Item("banks", "Do you trust banks?", options=("yes", "it depends", "no"))
 SIDES = {"left": "no", "right": "yes"}
 
@@ -177,6 +181,30 @@ def test_interviews_are_judged_and_verdicts_that_cannot_be_read_are_counted(tmp_
     assert json.loads(out)["scores"][0]["difference"] == 0
 
 
+def test_interviews_have_errors_over_persons_in_table_folder_and_difference(tmp_path, call):
+    rows = [
+        {"instruction": f"You are {i}. {question}", "output": "as people say", "id": i}
+        for i in range(8)
+        for question in ("How are you?", "And your work?")
+    ]
+    file = benchmark(tmp_path / "i.yaml", task="interview", data=alpaca(tmp_path / "i.json", rows))
+    judges = ["--engine", "engines_for_tests:Words", "--judge", "engines_for_tests:Moody"]
+    status, out, _ = call("compare", file, *judges, "--out", tmp_path / "one", "--tables", tmp_path / "tables")
+    assert status == 0
+    found = figures(tmp_path / "one")
+    rated = pd.read_parquet(tmp_path / "one" / "predictions.parquet").groupby("who")["naturalness"].mean()
+    assert found.loc["naturalness", "s.e."] == pytest.approx(rated.std() / np.sqrt(8))
+    assert found.loc["naturalness", "s.e. people"] > 0
+    mean, error = found.loc["naturalness", ["model", "s.e."]]
+    assert f"{mean:.3f} ({error:.3f})" in out
+    assert "s.e. people" in (tmp_path / "tables" / "scores.csv").read_text().splitlines()[0]
+    assert call("compare", file, *judges, "--out", tmp_path / "two")[0] == 0
+    status, out, _ = call("compare", tmp_path / "one", tmp_path / "two", "--json")
+    row = json.loads(out)["scores"][0]
+    assert (row["difference"], row["s.e. difference"]) == (0, 0)
+    assert row["s.e. people"] == pytest.approx(found.loc["naturalness", "s.e. people"])
+
+
 def test_numbers_are_read_scored_by_study_and_missing_codes_left_out(tmp_path, call):
     item = Item("s/1", "How warm? Only return an integer from 1 to 7.", low=1, high=7, missing=(98.0,))
     answers = [
@@ -218,7 +246,9 @@ def test_answered_benchmarks_stand_side_by_side_and_are_not_asked_again(tmp_path
     assert status == 0
     row = json.loads(out)["scores"][0]
     assert list(row)[:6] == ["score", "better", "one", "s.e. one", "two", "s.e. two"]
-    assert (row["difference"], row["its s.e."]) == (0, 0)
+    assert row["s.e. uniform"] == figures(tmp_path / "one").iloc[0]["s.e. uniform"]
+    assert not {"s.e. swapped groups", "s.e. shuffled options"} & set(row)
+    assert (row["difference"], row["s.e. difference"]) == (0, 0)
     assert row["one"] == row["two"]
     assert (tmp_path / "tables" / "one-predictions.csv").is_file()
     other = benchmark(tmp_path / "h.yaml", task="shares", data=groups(tmp_path / "h.jsonl"), part="", seed=1)
@@ -226,7 +256,68 @@ def test_answered_benchmarks_stand_side_by_side_and_are_not_asked_again(tmp_path
     assert call("compare", other, "--engine", "engines_for_tests:Sided", "--out", tmp_path / "other")[0] == 0
     status, _, err = call("compare", tmp_path / "one", tmp_path / "other")
     assert status == 2
-    assert "files differs" in err
+    assert "data differs" in err
+
+
+def levels(path, count, seed):
+    rng = np.random.default_rng(seed)
+    answers = [
+        Answer(str(i), WARM, float(np.clip(level + rng.integers(-1, 2), 1, 7)), facts={"level": str(level)})
+        for i, level in enumerate((1 + rng.binomial(6, 0.3, count)).tolist())
+    ]
+    return {"file": path.name, "format": "csv", "columns": formats.write_csv(path, answers).model_dump(mode="json")}
+
+
+def numbers(tmp_path, name, **engine):
+    parts = {"task": "numbers", "readout": "choice", "data": levels(tmp_path / "test.csv", 140, 0)}
+    parts |= {"known": levels(tmp_path / f"known_{name}.csv", 70, sum(map(ord, name)))}
+    spec = {"spec": "engines_for_tests:Graded", **engine}
+    return benchmark(tmp_path / f"{name}.yaml", **parts, engine=spec)
+
+
+def test_the_frontier_over_temperature_is_drawn_beside_baselines(tmp_path, call):
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    file = numbers(tmp_path, "warm")
+    status, _, err = call("compare", file, "--out", tmp_path / "out", "--figures", tmp_path / "figures")
+    assert status == 0, err
+    assert "Pictures in" in err
+    ends = ("svg", "png", "pdf")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"frontier{size}.{end}" for size in ("", "-double") for end in ends
+    }
+    drawn = (tmp_path / "figures" / "frontier.svg").read_text(encoding="utf-8")
+    swept = pd.read_parquet(tmp_path / "out" / "temperatures.parquet")
+    for word in (*(f"{one:g}" for one in swept["temperature"]), "uniform", "people again", "pooled"):
+        assert f">{word}<" in drawn
+    assert 0 < swept["frontier"].sum() < len(swept)
+    status, _, err = call("compare", tmp_path, "--figures", tmp_path / "figures")
+    assert status == 2
+    assert "popsim report RUN --figures" in err
+
+
+def test_the_learning_curve_goes_by_the_records_of_each_adapter(tmp_path, call):
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    for records in (100, 400):
+        (tmp_path / f"on_{records}").mkdir()
+        log = json.dumps({"stage": "task", "records": records, "rows": 7, "share": 1})
+        (tmp_path / f"on_{records}" / "log.jsonl").write_text(f"{{}}\n{log}\n")
+        options = {"adapters": {"mine": str(tmp_path / f"on_{records}")}}
+        file = numbers(tmp_path, f"b{records}", options=options, adapter="mine")
+        field(load_benchmark(file), tmp_path / "runs" / str(records), engine=Graded())
+    field(load_benchmark(numbers(tmp_path, "bare")), tmp_path / "runs" / "bare", engine=Graded())
+    folders = [tmp_path / "runs" / name for name in ("400", "bare", "100")]
+    learned = [json.loads((one / "manifest.json").read_text())["learned"] for one in folders]
+    assert learned == [400, 0, 100]
+    status, out, err = call("compare", *folders, "--figures", tmp_path / "figures")
+    assert status == 0, err
+    assert "Known answers differ" in out
+    drawn = (tmp_path / "figures" / "learning-curve-individual-accuracy.svg").read_text(encoding="utf-8")
+    places = [drawn.index(f">{word}<") for word in ("0", "100", "400")]
+    assert places == sorted(places)
+    assert ">records learned from<" in drawn
+    assert (tmp_path / "figures" / "frontier.svg").is_file()
 
 
 @pytest.mark.slow
@@ -282,7 +373,7 @@ def test_an_adapter_tuned_on_groups_beats_its_base_and_the_uniform_guess_on_them
     assert scores["total variation"]["tuned"] < 0.1
     gain = scores["total variation"]["tuned"] - scores["total variation"]["untuned"]
     assert scores["total variation"]["difference"] == pytest.approx(gain)
-    assert 0 < scores["total variation"]["its s.e."] < abs(gain)
+    assert 0 < scores["total variation"]["s.e. difference"] < abs(gain)
     for name, best in (("total variation", min), ("1 - JS distance", max)):
         assert best(("tuned", "untuned", "uniform"), key=scores[name].get) == "tuned"
     assert figures(tmp_path / "runs" / "tuned").loc["total variation", "swapped groups"] > 0.5

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from popsim.engines import Reply
 from popsim.scenario import load_scenario
 from popsim.study import run
+from popsim.tune.benchmark.blocks import leave_out, standard_error
 from popsim.tune.benchmark.config import BenchmarkConfig
 from popsim.tune.benchmark.judge import judging_prompt, read_verdict
 from popsim.tune.benchmark.numbers import temperature_table
@@ -18,7 +19,8 @@ from popsim.tune.benchmark.parts import read_parts
 from popsim.tune.benchmark.predictors import baselines, exchanged, learned, people_again, pooled, uniform
 from popsim.tune.benchmark.prompts import Form, form_of, shuffled
 from popsim.tune.benchmark.replies import Predicted, read_option, read_prediction
-from popsim.tune.benchmark.scores import leave_out, score, standard_error
+from popsim.tune.benchmark.scores import score
+from popsim.tune.benchmark.tables import judged_figures
 from popsim.tune.data import DataFile
 from popsim.tune.formats.alpaca import listed_options
 from popsim.tune.formats.cultures import write_cultures
@@ -184,14 +186,37 @@ def test_a_uniform_guess_has_the_figures_of_the_papers_conventions():
 
 
 def test_standard_errors_are_those_of_independent_persons_whatever_their_number_of_answers():
-    rng = np.random.default_rng(0)
-    right = rng.random(2000) < 0.7
+    right = np.random.default_rng(0).random(2000) < 0.7
     rows = people(2000, TRUST, ["no"])
     predicted = [Predicted("no" if one else "yes") for one in right]
-    once = standard_error(leave_out(rows, predicted, config("responses"))["accuracy"])
+
+    def error(rows, predicted):
+        left = leave_out(rows, lambda kept: {"hit": np.mean([predicted[at].value == "no" for at in kept])}, 0)
+        return standard_error(left["hit"])
+
+    once = error(rows, predicted)
     assert once == pytest.approx(np.sqrt(0.7 * 0.3 / 2000), rel=0.4)
-    twice = standard_error(leave_out([*rows, *rows], [*predicted, *predicted], config("responses"))["accuracy"])
-    assert twice == pytest.approx(once)
+    assert error([*rows, *rows], [*predicted, *predicted]) == pytest.approx(once)
+
+
+def test_verdicts_have_standard_errors_that_are_clustered_by_the_person_interviewed():
+    """Of at most 20 persons each is a block, so the error is that of the mean of persons, however often each spoke."""
+    rated = np.random.default_rng(1).integers(1, 6, 20).astype(float)
+    rows = [Answer(str(i), Item(q, q), "so") for i in range(20) for q in ("who?", "why?", "when?")]
+    verdicts = [{"naturalness": rated[i], "style": 3.0, "consistency": 3.0} for i in range(20) for _ in range(3)]
+    figures, blocks = judged_figures(rows, {"model": verdicts, "people": [None] * 60}, 0)
+    assert figures["model"]["naturalness"] == pytest.approx(rated.mean())
+    assert figures["s.e."]["naturalness"] == pytest.approx(rated.std(ddof=1) / np.sqrt(20))
+    assert figures["s.e."]["style"] == 0
+    assert len(blocks["naturalness"]) == 20
+    assert (figures["people"], figures["s.e. people"]) == ({}, {})
+
+
+def test_a_verdict_that_cannot_be_read_counts_for_nothing_and_one_person_has_no_error():
+    rows = [Answer("7", Item("q", "?"), "so")] * 2
+    figures, _ = judged_figures(rows, {"model": [None, {"naturalness": 5.0, "style": 5.0, "consistency": 5.0}]}, 0)
+    assert (figures["model"]["mean of the three"], figures["s.e."]) == (5, {})
+    assert leave_out(rows, lambda kept: {"rows": float(len(kept))}, 0) == {}
 
 
 def test_both_ranges_are_told_apart_and_studies_count_alike():
@@ -290,3 +315,16 @@ def test_the_frontier_is_a_trade_between_calibration_and_error():
 def kl_by_hand(human, model, n):
     smoothed = [(share * n + 0.5) / (n + 1) for share in human]
     return sum(p * np.log(p / q) for p, q in zip(smoothed, model, strict=True))
+
+
+def test_errors_over_temperature_are_those_of_persons():
+    """Twenty persons of whom each is a block: at temperature 0 the RMSE of their errors 0 and 1, by leaving one out."""
+    item = Item("w", "W?", low=0, high=1)
+    rows = [Answer(str(i), item, float(i % 4 == 0)) for i in range(20)]
+    predicted = [Predicted(0.0, "ok", (0.75, 0.25), (0.0, 1.0)) for _ in rows]
+    once = temperature_table(rows, predicted).set_index("temperature")
+    wrong = [4 / 19 if row.value else 5 / 19 for row in rows]
+    assert once.loc[0.0, "s.e. rmse"] == pytest.approx(standard_error(np.sqrt(wrong)))
+    assert (once["s.e. kl"] > 0).all()
+    twice = temperature_table([*rows, *rows], [*predicted, *predicted]).set_index("temperature")
+    assert twice.loc[0.0, "s.e. rmse"] == pytest.approx(once.loc[0.0, "s.e. rmse"])

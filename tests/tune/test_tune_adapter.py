@@ -1,6 +1,7 @@
 """An adapter trained on people's answers on a tiny model: it learns, resumes, chains stages and is served by name."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tiny import make_tiny_checkpoint  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from popsim.cli import app  # noqa: E402
-from popsim.engines import Prompt, answer_all, load_engine  # noqa: E402
+from popsim.engines import Prompt, Sampling, answer_all, load_engine  # noqa: E402
 from popsim.engines.tokens import log_softmax  # noqa: E402
 from popsim.errors import EngineError, PopsimError, RunError, TuneError  # noqa: E402
 from popsim.tune import adapter, formats  # noqa: E402
@@ -186,6 +187,19 @@ def test_second_stage_and_start_go_on_from_the_adapter(base, files, tmp_path):
     assert losses_of(tmp_path / "both")[-1] < 0.5 * fresh
 
 
+def test_shares_that_a_prompt_asks_for_in_words_are_learned_as_they_are_stated(base, tmp_path):
+    prompt = "Say how many percent of these women choose each.\n\nA. yes\nB. maybe\nC. no"
+    formats.write_alpaca(tmp_path / "g.json", [replace(GROUPS[0], prompt=prompt)])
+    data = {"file": str(tmp_path / "g.json"), "format": "alpaca"}
+    stage = {"data": data, "loss": {"kind": "answer"}, "epochs": 100, "learning_rate": 0.03}
+    tune_adapter(config(base, stage), tmp_path / "out")
+    engine = load_engine(f"transformers:{base}", adapters={"mine": str(tmp_path / "out")}, device="cpu")
+    asked = Prompt((("user", prompt),), Sampling(temperature=0, max_tokens=64), adapter="mine")
+    assert answer_all(engine, [asked])[0].text == "A. yes: 90%\nB. maybe: 10%\nC. no: 0%"
+    with pytest.raises(TuneError, match=r"cannot learn shares that a prompt asks for in words .*; take loss answer"):
+        tune_adapter(config(base, {**stage, "loss": {"kind": "first_token_kl"}}), tmp_path / "kl")
+
+
 def test_a_preference_compares_with_the_model_as_it_was_before_its_stage(base, files, tmp_path):
     """At the first step nothing has changed, whatever an earlier stage did: the loss is ln 2."""
     answers = {"data": files["people"], "loss": {"kind": "answer"}, "epochs": 10, "learning_rate": 0.02}
@@ -215,7 +229,7 @@ def test_rows_alike_learned_as_one_give_the_same_gradient(base, tmp_path):
     for name in each:
         assert merged[name] == pytest.approx(each[name], abs=1e-3)
     log = [json.loads(line) for line in (tmp_path / "merged" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert log[0]["rows"] == 2
+    assert (log[0]["records"], log[0]["rows"]) == (4, 2)
     assert log[0]["left_out"] == 0
     assert losses_of(tmp_path / "merged") == pytest.approx(losses_of(tmp_path / "each"), abs=1e-4)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from popsim.errors import TuneError
+from popsim.evaluate.matching import Rule
 from popsim.files import Frozen, read_yaml, validate
 from popsim.scenario.settings import EngineSettings, SamplingSettings
 from popsim.survey.questions import Name, Text
@@ -49,6 +50,8 @@ class BenchmarkConfig(Frozen):
     """Facts about persons: their answers are pooled by all of them together, and accuracy is told for each level."""
     orders: dict[str, tuple[Text, ...]] = {}
     """The options of a question from the lowest to the highest, where the file has no places."""
+    rules: dict[str, Rule] = {}
+    """roles: how a field is scored, by its name; AlignSurvey's own fields by its rules, others exactly."""
     steering: Steering = "portray"
     shots: int = Field(default=0, ge=0)
     """Other answers of the same person that stand in the prompt."""
@@ -87,6 +90,8 @@ class BenchmarkConfig(Frozen):
             raise ValueError("engine.preset is for popsim's own prompts; write spec, options and sampling")
         if self.sampling.structured:
             raise ValueError("sampling.structured goes with questionnaires, and here is none; take it out")
+        if self.rules and self.task != "roles":
+            raise ValueError(f"rules go with task roles, not {self.task}")
         if (self.task == "interview") != (self.judge is not None):
             raise ValueError("judge goes with task interview, and it needs one: judge: ENGINE, or --judge ENGINE")
         return self

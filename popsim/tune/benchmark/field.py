@@ -6,6 +6,7 @@ in the words of the file.
 """
 
 import hashlib
+import json
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -47,7 +48,7 @@ from popsim.tune.benchmark.tables import (
     blocks_table,
     distributions_table,
     figures_of,
-    of_verdicts,
+    judged_figures,
     predictions_table,
 )
 from popsim.tune.data import DataFile
@@ -108,7 +109,7 @@ def field(
         stack.enter_context(locked(folder))
         if claim(folder, who) != "complete":
             manifest: dict[str, Any] = {"state": "running", "identity": who, "started": now(), "engine": about(engine)}
-            manifest["starts"] = [*earlier_starts(folder), manifest["started"]]
+            manifest |= {"starts": [*earlier_starts(folder), manifest["started"]], "learned": records_learned(config)}
             write_manifest(folder, manifest)
             lent = stack.enter_context(opened(cache))
             journal = stack.enter_context(Journal(folder / JOURNAL))
@@ -153,6 +154,26 @@ def default_folder(config: BenchmarkConfig) -> Path:
     return Path("runs") / f"{config.name}-{digest[:8]}"
 
 
+def records_learned(config: BenchmarkConfig) -> int | None:
+    """Count the records that the answering adapter was tuned on, in its last stage, as its folder's log has it.
+
+    Args:
+        config: The benchmark.
+
+    Returns:
+        0 without an adapter; None where the adapter's folder was not written by ``popsim tune``.
+    """
+    if not config.engine.adapter:
+        return 0
+    adapters = config.engine.options.get("adapters")
+    folder = adapters.get(config.engine.adapter) if isinstance(adapters, Mapping) else None
+    log = Path(str(folder)) / "log.jsonl"
+    if folder is None or not log.is_file():
+        return None
+    last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    return int(last.get("records", last["rows"]))
+
+
 def _judged(answered: Answered, config: BenchmarkConfig, judge: Engine) -> dict[str, Verdicts]:
     """Let the judge rate the replies of the model, of people, and those that the model gave for somebody else."""
     replies = answered.replies(config.seed)
@@ -167,15 +188,17 @@ def _write_tables(
 ) -> dict[str, Any]:
     """Write predictions and scores; gives what the manifest says of them."""
     model = answered.predicted["model"]
-    figures, blocks, notes = figures_of(config, answered, parts.known)
-    figures = {**figures, **{name: of_verdicts(one) for name, one in verdicts.items()}}
+    if verdicts:
+        figures, blocks, notes = *judged_figures(answered.rows, verdicts, config.seed), list[str]()
+    else:
+        figures, blocks, notes = figures_of(config, answered, parts.known)
     write_table(folder, "predictions", predictions_table(answered.rows, model, verdicts.get("model"), answered.draws))
     shares = distributions_table(answered.rows, model, answered.draws)
     if len(shares):
         write_table(folder, "distributions", shares)
     write_table(folder, "scores", table(figures))
     write_table(folder, "blocks", blocks_table(blocks))
-    if config.task == "numbers" and len(swept := temperature_table(answered.rows, model)):
+    if config.task == "numbers" and len(swept := temperature_table(answered.rows, model, config.seed)):
         write_table(folder, "temperatures", swept)
     counts = {
         "records": len(parts.held_out),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from popsim.evaluate.alignment import point_rmse, scaled_wasserstein, sweep_temperatures
 from popsim.evaluate.distances import kl, rmse
 from popsim.evaluate.scores import closeness, condition_sensitivity
+from popsim.tune.benchmark.blocks import leave_out, standard_error
 from popsim.tune.benchmark.parts import question_of
 from popsim.tune.benchmark.replies import Predicted
 from popsim.tune.records import Answer, numbers_of
@@ -18,6 +19,7 @@ from popsim.tune.records import Answer, numbers_of
 Values = NDArray[np.float64]
 Scale = Literal["observed", "declared"]
 TEMPERATURES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+SWEPT = (0.0, *TEMPERATURES)
 _SMOOTHING = 0.5
 """Answers that are added to each number of the scale before a KL divergence is taken, on both sides."""
 
@@ -93,7 +95,7 @@ def _nearest(grid: Values, values: Values) -> NDArray[np.intp]:
     return np.asarray(np.abs(values[:, None] - grid[None, :]).argmin(axis=1))
 
 
-def temperature_table(rows: Sequence[Answer], predicted: Sequence[Predicted]) -> pd.DataFrame:
+def temperature_table(rows: Sequence[Answer], predicted: Sequence[Predicted], seed: int = 0) -> pd.DataFrame:
     """Set KL of the population against RMSE of persons at several temperatures (Namikoshi et al. 2024).
 
     Only of questions whose numbers were scored: what is drawn at another temperature follows from the shares at 1.
@@ -101,10 +103,12 @@ def temperature_table(rows: Sequence[Answer], predicted: Sequence[Predicted]) ->
     Args:
         rows: What people answered.
         predicted: One prediction for each.
+        seed: Of the blocks of persons behind the standard errors.
 
     Returns:
-        ``temperature`` (0: the most probable number), ``kl``, ``rmse`` (as a share of the scale) and ``frontier``:
-        whether no other temperature is better in both. Empty where nothing was scored.
+        ``temperature`` (0: the most probable number), ``kl``, ``rmse`` (as a share of the scale), the standard errors
+        of both, clustered by person (`popsim.tune.benchmark.blocks.leave_out`), and ``frontier``: whether no other
+        temperature is better in both. Empty where nothing was scored.
 
     Example:
         >>> from popsim.tune.records import Item
@@ -113,6 +117,22 @@ def temperature_table(rows: Sequence[Answer], predicted: Sequence[Predicted]) ->
         >>> table["rmse"].round(3).tolist()[:2]
         [0.0, 0.062]
     """
+    found = _swept(rows, predicted)
+    columns = ["temperature", "kl", "s.e. kl", "rmse", "s.e. rmse", "frontier"]
+    if not found:
+        return pd.DataFrame(columns=columns)
+    left = leave_out(rows, lambda kept: _swept([rows[at] for at in kept], [predicted[at] for at in kept]), seed)
+    errors = {name: standard_error(values) for name, values in left.items()}
+    mean = np.array([[found[f"{name} {at:g}"] for name in ("kl", "rmse")] for at in SWEPT])
+    table = pd.DataFrame({"temperature": SWEPT, "kl": mean[:, 0], "rmse": mean[:, 1]})
+    for name in ("kl", "rmse"):
+        table[f"s.e. {name}"] = [errors.get(f"{name} {at:g}", np.nan) for at in SWEPT]
+    beaten = [bool(((mean <= one).all(axis=1) & (mean < one).any(axis=1)).any()) for one in mean]
+    return table.assign(frontier=[not one for one in beaten])[columns]
+
+
+def _swept(rows: Sequence[Answer], predicted: Sequence[Predicted]) -> dict[str, float]:
+    """Give KL and RMSE at each temperature, a mean over questions by their answers; none where nothing was scored."""
     swept: list[Values] = []
     weights: list[int] = []
     for here in _by_question(rows).values():
@@ -128,13 +148,11 @@ def temperature_table(rows: Sequence[Answer], predicted: Sequence[Predicted]) ->
         figures += [(one.kl, one.rmse) for one in sweep_temperatures(truth, shares, values, TEMPERATURES)]
         swept.append(np.array(figures) / [1.0, np.ptp(values)])
         weights.append(len(read))
-    columns = ["temperature", "kl", "rmse", "frontier"]
     if not swept:
-        return pd.DataFrame(columns=columns)
+        return {}
     mean = np.average(swept, axis=0, weights=weights)
-    beaten = [bool(((mean <= one).all(axis=1) & (mean < one).any(axis=1)).any()) for one in mean]
-    rows_of = zip((0.0, *TEMPERATURES), mean[:, 0], mean[:, 1], [not one for one in beaten], strict=True)
-    return pd.DataFrame(list(rows_of), columns=columns)
+    pairs = zip(SWEPT, mean.tolist(), strict=True)
+    return {f"{name} {at:g}": value for at, both in pairs for name, value in zip(("kl", "rmse"), both, strict=True)}
 
 
 def _distance(rows: Sequence[Answer], predicted: Sequence[Predicted], scale: Scale) -> float | None:

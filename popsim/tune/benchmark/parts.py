@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from popsim.errors import TuneError
 from popsim.tune.benchmark.config import BenchmarkConfig
 from popsim.tune.data import read_records
-from popsim.tune.formats.alpaca import STANCES
+from popsim.tune.formats.alpaca import STANCE_WORDS
 from popsim.tune.records import Answer, Item, Shares
 from popsim.tune.splits import By, check_leaks, key_of, split
 
@@ -16,7 +17,7 @@ Record = Answer | Shares
 _WANTED = {
     "shares": "shares of groups (cultures, subpop)",
     "responses": "persons' answers to questions with options",
-    "stances": f"the stances {', '.join(STANCES)}",
+    "stances": f"the stances {', '.join(STANCE_WORDS[0])}",
     "numbers": "persons' numeric answers",
     "roles": "persons' answers in words",
     "interview": "persons' answers in words",
@@ -77,7 +78,12 @@ def question_of(record: Record) -> str:
         >>> question_of(Answer("7", item, "no")) == question_of(Answer("8", replace(item, options=("no", "yes")), "no"))
         True
     """
-    return "\0".join((record.study, key_of(record, "question"), *sorted(record.item.options)))
+    return _question_of(record.study, record.item)
+
+
+@lru_cache(maxsize=65536)
+def _question_of(study: str, item: Item) -> str:
+    return "\0".join((study, key_of(Answer("", item, None), "question"), *sorted(item.options)))
 
 
 def _answered(record: Record) -> bool:
@@ -97,7 +103,7 @@ def _check_task(record: Record, config: BenchmarkConfig) -> None:
     fits = {
         "shares": isinstance(record, Shares),
         "responses": isinstance(record, Answer) and bool(item.options),
-        "stances": isinstance(record, Answer) and item.options == STANCES,
+        "stances": isinstance(record, Answer) and item.options in STANCE_WORDS,
         "numbers": isinstance(record, Answer) and not item.options and not isinstance(record.value, str),
         "roles": isinstance(record, Answer) and not item.options,
         "interview": isinstance(record, Answer) and not item.options,
@@ -119,11 +125,12 @@ def _in_order(records: Sequence[Any], config: BenchmarkConfig) -> list[Any]:
     """Give every question one order of options: the one that is declared, else the first in the file.
 
     Raises:
-        TuneError: An order is of no question, or its options are not those of the question.
+        TuneError: An order or a rule is of no question, or the options of an order are not those of the question.
     """
     names = {one.item.name for one in records}
-    if unknown := sorted(set(config.orders) - names):
-        raise TuneError(f"orders: no question is named {unknown[0]!r}; there are {', '.join(sorted(names)[:8])}")
+    for key, named in (("orders", config.orders), ("rules", config.rules)):
+        if unknown := sorted(set(named) - names):
+            raise TuneError(f"{key}: no question is named {unknown[0]!r}; there are {', '.join(sorted(names)[:8])}")
     seen: dict[str, Item] = {}
     return [_reordered(one, seen, config) if one.item.options else one for one in records]
 
@@ -136,7 +143,7 @@ def _reordered(record: Any, seen: dict[str, Item], config: BenchmarkConfig) -> A
             odd = sorted(set(order) ^ set(item.options))
             raise TuneError(f"orders: question {item.name}: {odd[0]!r} is on one side only; list each option once")
         places = tuple(float(place) for place in range(len(order))) if order else item.places
-        if item.options == STANCES and not places:
+        if item.options in STANCE_WORDS and not places:
             places = (0.0, 1.0, 2.0)
         seen[key] = replace(item, options=order or item.options, places=places)
     first = seen[key]

@@ -46,10 +46,12 @@ def form_of(record: Answer | Shares, config: BenchmarkConfig, shots: Sequence[An
         TuneError: There are more options than letters, or numbers that cannot be scored.
     """
     if isinstance(record, Shares):
-        asked, own = ask_group(record, config.steering), ""
+        asked = ask_group(record, config.steering)
     else:
-        asked, own = ask_person(record, shots, reasoning=config.reasoning), record.prompt
-    scored = config.method == "choice"
+        asked = ask_person(record, shots, reasoning=config.reasoning)
+    own, scored = record.prompt, config.method == "choice"
+    if isinstance(record, Shares) and own and scored:
+        raise TuneError(f"group {record.group}: its prompt asks for shares in words; write readout: generate")
     if record.item.options:
         options = listed_options(own) if own else dict(zip(record.item.letters, record.item.options, strict=True))
         if scored and not options:

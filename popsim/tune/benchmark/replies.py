@@ -11,8 +11,8 @@ from popsim.engines import Reply
 from popsim.survey import NumberQuestion, Status, read_reply
 from popsim.survey.lenient import find_object, fold, split_reply
 from popsim.tune.benchmark.prompts import Form
-from popsim.tune.formats.alpaca import STANCES
 from popsim.tune.records import Answer, Item, Shares
+from popsim.tune.stated import read_stated_shares
 
 _KEYS = ("predict", "answer", "final_answer")
 _LETTER = re.compile(r"[(（]?([A-Z])(?![\w'’])\s*([.)）、:：]*)\s*(.*)", re.DOTALL)
@@ -64,8 +64,10 @@ def read_prediction(reply: Reply, record: Answer | Shares, form: Form) -> Predic
         return _scored(json.loads(reply.text), record.item, tuple(form.options.values()))
     said = _said(reply.text)
     cut: Status = "truncated" if reply.finish == "length" else "unreadable"
+    if isinstance(record, Shares) and record.prompt:
+        return _stated(said, record.item, form.options, cut, reply.text)
     if record.item.options and not form.options:
-        stance, reason = _stance(said)
+        stance, reason = _stance(said, record.item.options)
         return Predicted(stance, "ok" if stance else cut, reason=reason, text=reply.text)
     if record.item.options:
         option = read_option(said, form.options)
@@ -118,12 +120,20 @@ def _field(said: str) -> str | None:
     return next((str(found[key]) for key in _KEYS if isinstance(found.get(key), str)), None)
 
 
-def _stance(said: str) -> tuple[str | None, str]:
+def _stated(said: str, item: Item, letters: Mapping[str, str], cut: Status, text: str) -> Predicted:
+    """Read the shares that a reply states."""
+    shares = read_stated_shares(said, item.options, letters)
+    if shares is None:
+        return Predicted(None, cut, text=text)
+    return Predicted(item.options[shares.index(max(shares))], "ok", shares, text=text)
+
+
+def _stance(said: str, stances: Sequence[str]) -> tuple[str | None, str]:
     """Read a stance and its reason."""
     found = dict(find_object(said, ("predict", "reason")) or ()) if "{" in said else {}
     word = fold(str(found.get("predict", said))).rstrip(".。")
     reason = found.get("reason")
-    return (word if word in STANCES else None), reason if isinstance(reason, str) else ""
+    return (word if word in stances else None), reason if isinstance(reason, str) else ""
 
 
 def _as_json(said: str) -> str:
@@ -155,7 +165,7 @@ def _scored(masses: Sequence[float], item: Item, labels: Sequence[str]) -> Predi
 
 
 def counted(draws: Sequence[Predicted], item: Item) -> Predicted:
-    """Put the draws of one question into shares; those that could not be read have no say.
+    """Put the draws of one question into shares, stated ones into their mean; those not to be read have no say.
 
     Args:
         draws: At least one.
@@ -166,9 +176,13 @@ def counted(draws: Sequence[Predicted], item: Item) -> Predicted:
         >>> counted([Predicted("no"), Predicted("no"), Predicted("yes"), Predicted(None, "unreadable")], item).value
         'no'
     """
-    said = [one.value for one in draws if one.value is not None]
+    said = [
+        one.shares or tuple(float(option == one.value) for option in item.options)
+        for one in draws
+        if one.value is not None
+    ]
     if not said:
         return draws[0]
-    shares = tuple(said.count(option) / len(said) for option in item.options)
+    shares = tuple(sum(each) / len(said) for each in zip(*said, strict=True))
     text = "\n".join(one.text for one in draws)
     return Predicted(item.options[shares.index(max(shares))], "ok", shares, text=text)

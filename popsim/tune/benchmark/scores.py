@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from popsim import streams
 from popsim.evaluate.alignment import (
     Cells,
     group_diversity,
@@ -23,9 +22,9 @@ from popsim.evaluate.alignment import (
     sorted_share_distance,
 )
 from popsim.evaluate.distances import total_variation
+from popsim.evaluate.matching import match_rate, rule_of, set_likeness
 from popsim.evaluate.scores import (
     by_group,
-    exact_match,
     jaccard,
     parity_difference,
     score_classes,
@@ -40,7 +39,6 @@ Values = NDArray[np.float64]
 Figures = dict[str, float]
 Cell = tuple[str, str]
 LIKENESS = "group likeness"
-_BLOCKS = 20
 LOWER = ("EMD", "total variation", "Wasserstein", "KL", "RMSE", "parity difference", "sorted share distance")
 """Scores whose names hold one of these are the better the lower they are."""
 
@@ -70,54 +68,8 @@ def score(rows: Sequence[Any], predicted: Sequence[Predicted], config: Benchmark
         figures, accuracy = number_scores(rows, predicted)
         return figures | _by_level("accuracy", rows, accuracy, config.groups) | _mass(predicted)
     if config.task == "roles":
-        return _roles(rows, predicted)
+        return _roles(rows, predicted, config)
     return _options(rows, predicted, config) if config.task != "interview" else {}
-
-
-def leave_out(rows: Sequence[Any], predicted: Sequence[Predicted], config: BenchmarkConfig) -> dict[str, list[float]]:
-    """Score what remains when one in twenty persons, or cells of shares, is left out (delete-a-group jackknife).
-
-    Two models that were asked about the same have the same blocks, so their difference has a standard error too.
-
-    Args:
-        rows: What was to be predicted.
-        predicted: One prediction for each.
-        config: The benchmark.
-
-    Returns:
-        By score a figure for each block; none of a score that some block leaves without.
-
-    Example:
-        >>> from popsim.tune.data import DataFile
-        >>> file = DataFile(file="x", format="alpaca")
-        >>> config = BenchmarkConfig(kind="benchmark", name="x", task="responses", data=file)
-        >>> rows = [Answer(str(i), Item("q", "?", options=("yes", "no")), "no") for i in range(4)]
-        >>> predicted = [Predicted("no"), Predicted("no"), Predicted("yes"), Predicted("yes")]
-        >>> round(standard_error(leave_out(rows, predicted, config)["accuracy"]), 4)
-        0.2887
-    """
-    units = [(row.group, question_of(row)) if isinstance(row, Shares) else row.person for row in rows]
-    distinct = list(dict.fromkeys(units))
-    blocks = min(_BLOCKS, len(distinct))
-    order = streams.rng(config.seed, "benchmark.jackknife").permutation(len(distinct))
-    block = {unit: int(place) % blocks for unit, place in zip(distinct, order, strict=True)}
-    found: dict[str, list[float]] = defaultdict(list)
-    for left_out in range(blocks if blocks > 1 else 0):
-        kept = [at for at, unit in enumerate(units) if block[unit] != left_out]
-        for name, value in score([rows[at] for at in kept], [predicted[at] for at in kept], config).items():
-            found[name].append(value)
-    return {name: values for name, values in found.items() if len(values) == blocks}
-
-
-def standard_error(values: Sequence[float]) -> float:
-    """Give the standard error of a score from those that leave out one block each; blocks are independent.
-
-    Example:
-        >>> standard_error([0.5, 0.5, 0.5])
-        0.0
-    """
-    blocks = np.asarray(values, dtype=np.float64)
-    return float(np.sqrt((len(blocks) - 1) / len(blocks) * np.sum((blocks - blocks.mean()) ** 2)))
 
 
 def table(figures: Mapping[str, Figures]) -> pd.DataFrame:
@@ -262,15 +214,20 @@ def _by_level(what: str, rows: Sequence[Answer], accuracy: Sequence[float], grou
     return found
 
 
-def _roles(rows: Sequence[Answer], predicted: Sequence[Predicted]) -> Figures:
+def _roles(rows: Sequence[Answer], predicted: Sequence[Predicted], config: BenchmarkConfig) -> Figures:
+    """Score attributes in words, each field by its rule; of sets that may overlap, how alike they are as well."""
     places: dict[str, list[int]] = defaultdict(list)
     for at, row in enumerate(rows):
         places[row.item.name].append(at)
-    pairs = [(str(row.value), _word(one)) for row, one in zip(rows, predicted, strict=True)]
-    found = {"exact match": exact_match([truth for truth, _ in pairs], [said for _, said in pairs])}
-    if len(places) > 1:
-        for name, here in places.items():
-            found[f"exact match, {name}"] = exact_match([pairs[i][0] for i in here], [pairs[i][1] for i in here])
+    truth, said = [str(row.value) for row in rows], [_word(one) for one in predicted]
+    rules = [config.rules.get(row.item.name) or rule_of(row.item.name) for row in rows]
+    found = {"exact match": match_rate(truth, said, rules)}
+    for name, here in places.items() if len(places) > 1 else ():
+        found[f"exact match, {name}"] = match_rate(
+            [truth[i] for i in here], [said[i] for i in here], [rules[i] for i in here]
+        )
+    if sets := [i for i, rule in enumerate(rules) if rule == "overlap"]:
+        found["Jaccard of sets"] = float(np.mean([set_likeness(truth[i], said[i]) for i in sets]))
     return found
 
 

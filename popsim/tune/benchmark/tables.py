@@ -1,21 +1,24 @@
 """The tables of a benchmark: predictions beside the truth, and the scores of the model beside those of others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from popsim.tune.benchmark.answers import SHUFFLED, Answered
+from popsim.tune.benchmark.blocks import leave_out, standard_error
 from popsim.tune.benchmark.config import BenchmarkConfig
 from popsim.tune.benchmark.judge import DIMENSIONS, Verdict
 from popsim.tune.benchmark.parts import question_of
 from popsim.tune.benchmark.predictors import baselines, exchanged
 from popsim.tune.benchmark.replies import Predicted
-from popsim.tune.benchmark.scores import Figures, diversity, leave_out, score, standard_error
+from popsim.tune.benchmark.scores import Figures, diversity, score
 from popsim.tune.records import Answer, Shares
 
 Verdicts = Sequence[Verdict | None]
+Measure = Callable[[Sequence[int]], Figures]
+"""Gives the figures of some of the rows, by their places."""
 
 
 def figures_of(
@@ -32,8 +35,6 @@ def figures_of(
         Figures by who predicted, those of the model with a block left out, and what is to be said of missing baselines.
         Where shares of groups are scored, all columns are of the cells that the model gave shares of.
     """
-    if config.task == "interview":
-        return {}, {}, []
     model = answered.predicted["model"]
     kept = [at for at, one in enumerate(model) if one.shares or config.task != "shares"]
     rows = [answered.rows[at] for at in kept]
@@ -45,15 +46,66 @@ def figures_of(
     if (others := exchanged(rows, columns["model"], config.seed)) is not None:
         columns["swapped groups" if config.task == "shares" else "shuffled personas"] = others
     more, notes = baselines(rows, known, config.seed)
-    blocks = leave_out(rows, columns["model"], config)
-    figures = {
-        "model": score(rows, columns["model"], config),
-        "s.e.": {name: standard_error(values) for name, values in blocks.items()},
-    }
-    figures |= {name: score(rows, said, config) for name, said in {**columns, **more}.items() if name != "model"}
+    scored = {name: _scorer(rows, said, config) for name, said in {**columns, **more}.items()}
+    figures, blocks = with_errors(rows, scored, config.seed)
     if config.task == "shares":
         figures["people"] = diversity({(row.group, question_of(row)): np.array(row.shares) for row in rows})
     return figures, blocks, [*notes, *_orders(rows, config), *_scaled(figures["model"])]
+
+
+def _scorer(rows: Sequence[Any], predicted: Sequence[Predicted], config: BenchmarkConfig) -> Measure:
+    return lambda kept: score([rows[at] for at in kept], [predicted[at] for at in kept], config)
+
+
+def with_errors(
+    rows: Sequence[Any], scored: Mapping[str, Measure], seed: int
+) -> tuple[dict[str, Figures], dict[str, list[float]]]:
+    """Take figures of all rows and their standard errors (`popsim.tune.benchmark.blocks.leave_out`).
+
+    Args:
+        rows: What was to be predicted.
+        scored: By who predicted, what gives the figures of some of the rows; the model first.
+        seed: Of who is in which block.
+
+    Returns:
+        Figures by who predicted, each followed by its standard errors, ``s.e.`` of the model and ``s.e. NAME`` of
+        others; and the model's figures with each block left out.
+    """
+    figures: dict[str, Figures] = {}
+    blocks: dict[str, list[float]] = {}
+    for name, measure in scored.items():
+        left = leave_out(rows, measure, seed)
+        figures[name] = dict(measure(range(len(rows))))
+        figures["s.e." if name == "model" else f"s.e. {name}"] = {one: standard_error(x) for one, x in left.items()}
+        blocks = left if name == "model" else blocks
+    return figures, blocks
+
+
+def judged_figures(
+    rows: Sequence[Any], verdicts: Mapping[str, Verdicts], seed: int
+) -> tuple[dict[str, Figures], dict[str, list[float]]]:
+    """Average verdicts, with standard errors that are clustered by the person who was interviewed.
+
+    A reply is rated once, so what the judge would say another time is part of the error.
+
+    Args:
+        rows: The records that were replied to.
+        verdicts: By whose replies were rated, one for each row; the model's first.
+        seed: Of who is in which block.
+
+    Example:
+        >>> from popsim.tune.records import Item
+        >>> rows = [Answer(str(i), Item("q", "?"), "so") for i in range(4)]
+        >>> said = [{"naturalness": x, "style": x, "consistency": x} for x in (1.0, 3.0, 3.0, 5.0)]
+        >>> figures, _ = judged_figures(rows, {"model": said}, 0)
+        >>> figures["model"]["style"], round(figures["s.e."]["style"], 4)
+        (3.0, 0.8165)
+    """
+    return with_errors(rows, {name: _averager(one) for name, one in verdicts.items()}, seed)
+
+
+def _averager(verdicts: Verdicts) -> Measure:
+    return lambda kept: of_verdicts([verdicts[at] for at in kept])
 
 
 def _scaled(model: Figures) -> list[str]:
