@@ -125,7 +125,7 @@ def lines(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int, 
     groups = list(dict.fromkeys(frame["group"]))
     if pd.api.types.is_numeric_dtype(frame["x"]):
         places = sorted(frame["x"].unique())
-        x = alt.X("x:Q", title=titles[0], axis=alt.Axis(values=places, format="~g"), scale=alt.Scale(nice=False))
+        x = alt.X("x:Q", title=titles[0], axis=alt.Axis(values=places, format=".6~g"), scale=alt.Scale(nice=False))
     else:
         x = alt.X("x:O", title=titles[0], axis=alt.Axis(labelAngle=0), sort=list(dict.fromkeys(frame["x"])))
     axis = alt.Axis(format=form, tickCount=5) if form else alt.Axis(tickCount=5)
@@ -182,7 +182,7 @@ def _upward(values: "pd.Series[float]") -> dict[str, Any]:
     powers = range(int(np.floor(np.log10(ends[0]))), int(np.ceil(np.log10(ends[1]))) + 1)
     ticks = [step * 10.0**power for power in powers for step in (1, 2, 5) if ends[0] <= step * 10.0**power <= ends[1]]
     scale = alt.Scale(type="log", domain=ends, nice=False)
-    return {"scale": scale, "axis": alt.Axis(values=ticks, format="~g")}
+    return {"scale": scale, "axis": alt.Axis(values=ticks, format=".6~g")}
 
 
 def _names(names: Sequence[str], width: int) -> alt.Axis:
@@ -257,7 +257,7 @@ def ratios(frame: pd.DataFrame, band: tuple[float, float], words: str, width: in
     low, high = min(shown["low"].min(), 0.5), max(shown["high"].max(), 2.0)
     scale = alt.Scale(type="log", domain=[low, high], nice=False)
     ticks = [tick for tick in (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16) if low <= tick <= high]
-    axis = alt.Axis(values=ticks, format="~g")
+    axis = alt.Axis(values=ticks, format=".6~g")
     title = _folded("spread of the model on that of people", width)
     x = alt.X("low:Q", title=title, scale=scale, axis=axis)
     y = alt.Y("row:N", sort=rows, title=None, axis=_names(rows, width))

@@ -57,7 +57,7 @@ def test_a_server_that_cannot_go_on_is_refused_for_letters_and_asked_for_one_in_
     engine = ("--engine", f"server:fake@{server.url}", "--out", tmp_path / "out")
     status, _, err = call("compare", benchmark(tmp_path), *engine)
     assert status == 2
-    assert "lacks the ability 'prefill'; choose another engine, or write readout: generate" in err
+    assert "lacks the ability 'prefill'" in err
     assert server.asked("Do you trust people?") == 0
     assert call("compare", benchmark(tmp_path, readout="generate", shuffle_options=False), *engine)[0] == 0
     assert server.asked(LETTER_ALONE) == 6

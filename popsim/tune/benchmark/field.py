@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from popsim.engines import Ability, Engine, open_engine
+from popsim.engines import Engine, open_engine, require
 from popsim.engines.cache import opened
 from popsim.engines.journal import Journal
 from popsim.engines.journaled import Journaled
@@ -219,20 +219,14 @@ def _check_engine(config: BenchmarkConfig, engine: Engine, judge: Engine | None)
     for who in (engine, *([judge] if judge else [])):
         if who.reads != "text":
             raise EngineError(f"engine {who.fingerprint}: reads facts, and records are text; choose a language model")
-    scored = config.method == "choice"
-    wanted: list[tuple[str, Engine, Ability]] = [("readout: choice", engine, "choice")] if scored else []
-    if scored and config.task != "numbers":
-        wanted.append(("readout: choice, whose replies begin with a sentence", engine, "prefill"))
+    if config.method == "choice":
+        require(engine, "readout: choice", "choice")
+        if config.task != "numbers":
+            require(engine, "readout: choice, whose replies begin with a sentence", "prefill")
     if config.engine.adapter:
-        wanted.append(("engine.adapter", engine, "adapter"))
+        require(engine, "engine.adapter", "adapter")
     if judge and config.judge and config.judge.adapter:
-        wanted.append(("judge.adapter", judge, "adapter"))
-    for setting, who, ability in wanted:
-        if ability not in who.abilities:
-            other = ", or write readout: generate" if setting.startswith("readout") else ""
-            raise EngineError(
-                f"{setting}: engine {who.fingerprint} lacks the ability {ability!r}; choose another engine{other}"
-            )
+        require(judge, "judge.adapter", "adapter")
 
 
 def _identity(config: BenchmarkConfig, engine: Engine, judge: Engine | None) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from popsim import streams
-from popsim.engines import Prompt
+from popsim.engines import Prompt, Prompts
 from popsim.errors import TuneError
 from popsim.tune.asking import Asked, ask_group, ask_person, other_answers
 from popsim.tune.benchmark.config import BenchmarkConfig
@@ -73,7 +73,7 @@ def _written(asked: Asked, own: str, *, prefill: bool) -> tuple[str, str]:
     return f"{asked.text}\n{_LETTER_ALONE}", ""
 
 
-class RecordPrompts(Sequence[Prompt]):
+class RecordPrompts(Prompts):
     """The prompts of records, draw after draw, rendered when asked for.
 
     Args:
@@ -100,16 +100,10 @@ class RecordPrompts(Sequence[Prompt]):
         at = position // self.draws
         return form_of(self._records[at], self._config, self._shots[at], prefill=self._prefill)
 
-    @overload
-    def __getitem__(self, position: int) -> Prompt: ...
-    @overload
-    def __getitem__(self, position: slice) -> Sequence[Prompt]: ...
-    def __getitem__(self, position: int | slice) -> Prompt | Sequence[Prompt]:
-        """Render one prompt, or several."""
-        if isinstance(position, slice):
-            return [self[i] for i in range(*position.indices(len(self)))]
-        form = self.form(position)
-        record, draw = divmod(position, self.draws)
+    def prompt(self, i: int) -> Prompt:
+        """Render one prompt."""
+        form = self.form(i)
+        record, draw = divmod(i, self.draws)
         return Prompt(
             (("user", form.text),),
             self._config.sampling.wire(1024),
