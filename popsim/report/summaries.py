@@ -68,10 +68,15 @@ def share_interval(count: float, n: int, effective: float | None = None) -> dict
     m = float(n if effective is None else effective)
     if not m:
         return {"share": np.nan, "low": np.nan, "high": np.nan, "n": n}
-    share, z = count / n, float(stats.norm.ppf((1 + LEVEL) / 2))
+    share, z = min(count / n, 1.0), float(stats.norm.ppf((1 + LEVEL) / 2))
     middle = (2 * m * share + z**2) / (2 * (m + z**2))
-    half = z * (4 * m * max(share * (1 - share), 0.0) + z**2) ** 0.5 / (2 * (m + z**2))
-    return {"share": share, "low": max(middle - half, 0.0), "high": min(middle + half, 1.0), "n": n}
+    half = z * (4 * m * share * (1 - share) + z**2) ** 0.5 / (2 * (m + z**2))
+    return {
+        "share": share,
+        "low": min(max(middle - half, 0.0), share),
+        "high": max(min(middle + half, 1.0), share),
+        "n": n,
+    }
 
 
 def person_means(values: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -84,7 +89,7 @@ def person_means(values: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     Returns:
         ``by`` and ``replicate, person, value, weight``; the weight is the person's own.
     """
-    probability = values["probability"] if "probability" in values else 1.0
+    probability = values.get("probability", 1.0)
     weighed = values.assign(value=values["value"] * probability, probability=probability)
     each = weighed.groupby([*by, *_PERSON], sort=False, observed=True)
     found = each.agg({"value": "sum", "probability": "sum", "weight": "first"}).reset_index()
