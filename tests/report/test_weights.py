@@ -19,7 +19,7 @@ import popsim
 from popsim.engines import Reply
 from popsim.report.figures import figures
 from popsim.report.parts import parts
-from popsim.report.summaries import mean_interval, means, share_interval
+from popsim.report.summaries import mean_interval, means, revisions, share_interval
 from popsim.report.surface import cells
 from popsim.study.pages import gather
 from popsim.study.tables import summary
@@ -147,7 +147,13 @@ def test_shares_are_those_that_a_run_prints(weighted, printed, name):
     expected = printed[printed["question"].eq(name)].set_index(["row", "option"])
     assert shown["share"].to_dict() == pytest.approx(expected["mean"].to_dict(), abs=1e-9)
     assert shown["n"].to_dict() == expected["n"].to_dict()
-    assert ((shown["low"] <= shown["share"]) & (shown["share"] <= shown["high"])).all()
+    answers = weighted.answers.merge(weighted.people, on="person")
+    here = answers[answers["question"].eq(name) & answers["arm"].eq("one") & answers["wave"].eq(1)]
+    weights = here[here["status"].eq("ok")].groupby("person")["weight"].first()
+    row, kish = shown.loc["one, wave 1", "red"], weights.sum() ** 2 / (weights**2).sum()
+    interval = proportion_confint(row["share"] * kish, kish, method="wilson")
+    assert 1 < kish < len(weights)
+    assert (row["low"], row["high"]) == pytest.approx(interval)
 
 
 def test_changes_are_those_that_a_run_prints(weighted, printed):
@@ -182,15 +188,41 @@ def test_points_of_a_sweep_are_weighted_by_their_own_people(tmp_path):
                 assert found[size, page, replicate] == pytest.approx(said[terminal], abs=1e-9)
 
 
-def test_changes_that_were_measured_are_means_of_their_distributions(tmp_path):
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measured")
     readout = {"kind": "number", "particles": 4, "floor": 1e-3}
     more = {"questionnaire": "oil_price", "group": "households", "arms": {"fall": {}}, "waves": [0], "readout": readout}
-    path = study(tmp_path, **more)
-    done = popsim.run(popsim.load_scenario(path), tmp_path / "run", engine=Clerk())
-    told = done.readouts[done.readouts["question"].eq("inflation")]
-    weights = done.people.set_index("person")["weight"].loc[told["person"]]
-    shown = figures(gather(done))["changes-oil-inflation"].data.set_index("who")["mean"]
+    return popsim.run(popsim.load_scenario(study(folder, **more)), folder / "run", engine=Clerk())
+
+
+def test_changes_that_were_measured_are_means_of_their_distributions(measured):
+    told = measured.readouts[measured.readouts["question"].eq("inflation")]
+    weights = measured.people.set_index("person")["weight"].loc[told["person"]]
+    shown = figures(gather(measured))["changes-oil-inflation"].data.set_index("who")["mean"]
     assert shown["simulated"] == pytest.approx(np.average(told["mean"], weights=weights))
+
+
+@pytest.mark.parametrize(
+    ("name", "of"), [("changes-oil-inflation", "inflation"), ("answers-inflation_2", "inflation_2")]
+)
+def test_bars_of_what_was_measured_are_probabilities_times_weights(measured, name, of):
+    told = measured.distributions.merge(measured.people, on="person")
+    told = told[told["question"].eq(of)]
+    low, high = told["value"].quantile([0.002, 0.998])
+    told = told[told["value"].between(low, high)].assign(mass=lambda frame: frame["probability"] * frame["weight"])
+    bars = figures(gather(measured))[name].chart.args[0]
+    inside = [told["value"].between(bar.low - 1e-6, bar.high - 1e-6) for bar in bars.itertuples()]
+    shares = [told.loc[here, "mass"].sum() / told["mass"].sum() for here in inside]
+    assert bars["share"].tolist() == pytest.approx(shares)
+
+
+def test_revisions_are_weighted_by_person():
+    said = {"question": "q", "status": "ok", "person": [0, 1, 0, 1], "wave": [0, 0, 1, 1], "value": [1.0, 1, 2, 5]}
+    people = pd.DataFrame({"person": [0, 1], "confidence": "weak"})
+    states = pd.DataFrame({"person": [0, 1, 0, 1], "wave": [0, 0, 1, 1], "items_heard": [0, 0, 1, 1]})
+    found = revisions(pd.DataFrame({**said, "weight": [1.0, 3, 1, 3]}), people, states, ["q"])
+    assert found["mean"].tolist() == [(1 * 1 + 3 * 4) / 4]
 
 
 PAIRS = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(0.01, 50)), min_size=3, max_size=40)
