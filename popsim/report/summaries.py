@@ -56,14 +56,14 @@ def share_interval(count: float, n: int, effective: float | None = None) -> dict
     Args:
         count: How many of n; of weighted answers the sum of their weights, which sum to n over all.
         n: The number of answers.
-        effective: The number of equal weights that tell as much (Kish 1965), as wide as which the interval is; n
+        effective: The number of equal weights that tell as much (Kish 1965), which the interval is as wide as; n
             unless given.
 
     Example:
         >>> {name: round(x, 3) for name, x in share_interval(0, 10).items()}
         {'share': 0.0, 'low': 0.0, 'high': 0.278, 'n': 10}
         >>> {name: round(x, 3) for name, x in share_interval(2.5, 10, effective=6).items()}
-        {'share': 0.25, 'low': 0.061, 'high': 0.631, 'n': 10}
+        {'share': 0.25, 'low': 0.06, 'high': 0.635, 'n': 10}
     """
     m = float(n if effective is None else effective)
     if not m:
