@@ -154,7 +154,7 @@ def codebook(name: str, rows: int, variables: list[Variable]) -> str:
 
 
 def _tables(material: Material) -> Iterator[tuple[str, pd.DataFrame]]:
-    answers, people = material.table("answers"), material.table("people")
+    answers, people = material.table("answers").drop(columns="weight", errors="ignore"), material.table("people")
     swept = bool(material.paths)
     if len(answers):
         yield "answers", answers

@@ -18,6 +18,7 @@ from popsim.report.summaries import (
     mean_interval,
     means,
     option_shares,
+    person_means,
     revisions,
     share_interval,
     spread,
@@ -91,9 +92,9 @@ def _numbers(material: Material, question: Any) -> tuple[pd.DataFrame, pd.DataFr
     marks = found.assign(row=rows, who="simulated", text=text)
     if material.scenario.readout.kind == "number" and len(measured):
         values = measured[measured["question"].eq(question.name)].merge(material.table("assignment"), on="person")
-        values = values.assign(weight=values["probability"])
+        values = values.assign(weight=values["weight"] * values["probability"])
     else:
-        values = answers[answers["question"].eq(question.name) & answers["status"].eq("ok")].assign(weight=1.0)
+        values = answers[answers["question"].eq(question.name) & answers["status"].eq("ok")]
     return values.assign(row=_rows(values))[["row", "value", "weight"]], marks
 
 
@@ -118,7 +119,8 @@ def _changes(material: Material) -> Named:
         here = material.in_order(here.assign(row=_rows(here)))
         marks: list[dict[str, object]] = []
         for (arm, row), part in here.groupby(["arm", "row"], observed=True, sort=False):
-            found = mean_interval(part.groupby("person")["value"].mean())
+            persons = person_means(part)
+            found = mean_interval(persons["value"], persons["weight"])
             text = _said(str(row), found["mean"], int(found["n"]))
             marks.append({"row": row, "arm": arm, "who": "simulated", "text": text, **found})
             if human := change.arms.get(str(arm)):
@@ -127,7 +129,8 @@ def _changes(material: Material) -> Named:
                 marks.append({"row": row, "arm": arm, "who": "human", "text": "", **ends})
         note = f"Answer to {change.shock} less answer to {change.baseline}, by the same respondent."
         words = _Words("human", f"Change of {outcome}", note, f"change of {outcome}")
-        yield f"changes-{vignette}-{outcome}", _ridges(words, here, pd.DataFrame(marks))
+        drawn = here.assign(weight=here["weight"] * here["probability"])
+        yield f"changes-{vignette}-{outcome}", _ridges(words, drawn, pd.DataFrame(marks))
 
 
 def _ridges(words: _Words, values: pd.DataFrame, marks: pd.DataFrame, least: float = 0.0) -> Figure:

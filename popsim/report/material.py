@@ -41,8 +41,8 @@ class Material:
     Attributes:
         manifest: As it stands in the folder.
         scenario: The study; of a sweep, its first point.
-        tables: The tables of the folder by name.
-        changes: Shock minus baseline by person: ``vignette, outcome, arm, wave, value, weight``.
+        tables: The tables of the folder by name; answers and distributions with the ``weight`` of their person.
+        changes: Shock minus baseline by person: ``vignette, outcome, arm, wave, value, probability, weight``.
         comparison: Simulated beside human figures; any columns.
         findings: What `popsim compare` found beside that, and its audit: tables by name, none where it does not apply.
         learning: Weights on messages that were shown at random, by confidence.

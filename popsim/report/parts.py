@@ -27,8 +27,10 @@ _VERDICTS = ((2.0, "near", "● within 2"), (3.0, "apart", "▲ 2 to 3"), (float
 _HOW_TO_READ = "Bars show how the answers are distributed, the dot below the mean with its interval."
 _INTERVALS = (
     "Intervals are 95 % intervals over simulated respondents (Student's t for means, Wilson's for shares; a "
-    "person's draws are averaged first). They say how far another draw of as many respondents would come out, with "
-    "this engine and these words; they say nothing about how far real people are from these answers."
+    "person's draws are averaged first). People count by their weights, where they have any; intervals are then those "
+    "of a weighted mean, and of Kish's effective number for shares. They say how far another draw of as many "
+    "respondents would come out, with this engine and these words; they say nothing about how far real people "
+    "are from these answers."
 )
 _READ_OUT = (
     "Answers were measured in the model's probabilities: each is the mean of a whole distribution, so they spread less "

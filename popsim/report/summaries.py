@@ -1,4 +1,7 @@
-"""The figures behind the pictures: each function takes tables of a Run folder and gives a small frame."""
+"""The figures behind the pictures: each function takes tables of a Run folder and gives a small frame.
+
+Answers and distributions carry the ``weight`` of their person, which counts in every figure.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,7 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from popsim.population import CONFIDENCE_LEVELS
+from popsim.population import CONFIDENCE_LEVELS, effective_size
+from popsim.weighted import moments
 
 LEVEL = 0.95
 """Of every interval."""
@@ -17,53 +21,100 @@ _STEPS = (1.0, 2.0, 2.5, 5.0)
 _PERSON = ["replicate", "person"]
 
 
-def mean_interval(values: ArrayLike) -> dict[str, float]:
+def mean_interval(values: ArrayLike, weights: ArrayLike | None = None) -> dict[str, float]:
     """Give mean, Student's t interval, standard deviation and count of independent values.
+
+    The standard error is the linearised one of a weighted mean: the square root of n / (n - 1) times the sum of
+    (weight (value - mean))², over the sum of the weights. The standard deviation is scaled as with n - 1. Where all
+    weights are equal both are the plain ones.
+
+    Args:
+        values: (n,) values.
+        weights: (n,) weights; equal unless given.
 
     Example:
         >>> {name: round(x, 2) for name, x in mean_interval([1.0, 2.0, 3.0]).items()}
         {'mean': 2.0, 'low': -0.48, 'high': 4.48, 'sd': 1.0, 'n': 3}
+        >>> mean_interval([1.0, 2.0, 3.0], [1, 1, 2])["mean"]
+        2.25
     """
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
-    mean, sd = (float(x.mean()) if n else np.nan), (float(x.std(ddof=1)) if n > 1 else np.nan)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / n**0.5 if n > 1 else np.nan
-    return {"mean": mean, "low": mean - half, "high": mean + half, "sd": sd, "n": n}
+    w = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+    mean, variance = moments(x, w)
+    if n < 2:
+        return {"mean": mean, "low": np.nan, "high": np.nan, "sd": np.nan, "n": n}
+    more = n / (n - 1)
+    error = (more * ((w * (x - mean)) ** 2).sum()) ** 0.5 / w.sum()
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * error)
+    return {"mean": mean, "low": mean - half, "high": mean + half, "sd": (more * variance) ** 0.5, "n": n}
 
 
-def share_interval(count: int, n: int) -> dict[str, float]:
+def share_interval(count: float, n: int, effective: float | None = None) -> dict[str, float]:
     """Give a share with Wilson's interval.
+
+    Args:
+        count: How many of n; of weighted answers the sum of their weights, which sum to n over all.
+        n: The number of answers.
+        effective: The number of equal weights that tell as much (Kish 1965), which the interval is as wide as; n
+            unless given.
 
     Example:
         >>> {name: round(x, 3) for name, x in share_interval(0, 10).items()}
         {'share': 0.0, 'low': 0.0, 'high': 0.278, 'n': 10}
+        >>> {name: round(x, 3) for name, x in share_interval(2.5, 10, effective=6).items()}
+        {'share': 0.25, 'low': 0.06, 'high': 0.635, 'n': 10}
     """
-    if not n:
-        return {"share": np.nan, "low": np.nan, "high": np.nan, "n": 0}
-    found = stats.binomtest(count, n).proportion_ci(LEVEL, method="wilson")
-    return {"share": count / n, "low": float(found.low), "high": float(found.high), "n": n}
+    m = float(n if effective is None else effective)
+    if not m:
+        return {"share": np.nan, "low": np.nan, "high": np.nan, "n": n}
+    share, z = min(count / n, 1.0), float(stats.norm.ppf((1 + LEVEL) / 2))
+    middle = (2 * m * share + z**2) / (2 * (m + z**2))
+    half = z * (4 * m * share * (1 - share) + z**2) ** 0.5 / (2 * (m + z**2))
+    return {
+        "share": share,
+        "low": min(max(middle - half, 0.0), share),
+        "high": max(min(middle + half, 1.0), share),
+        "n": n,
+    }
 
 
-def means(answers: pd.DataFrame, questions: Iterable[str], value: str = "value") -> pd.DataFrame:
-    """Give the mean of each numeric question by arm and wave, with an interval over persons.
+def person_means(values: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Average what each person said, so that asking somebody ten times does not count as ten people.
 
-    The draws of a person are averaged first, so that asking somebody ten times does not count as ten people.
+    Args:
+        values: Columns ``replicate, person, value, weight``, of what was measured ``probability``, and others.
+        by: Columns that tell apart what is averaged.
 
     Returns:
-        Columns ``question, arm, wave, mean, low, high, sd, n``.
+        ``by`` and ``replicate, person, value, weight``; the weight is the person's own.
+    """
+    probability = values.get("probability", 1.0)
+    weighed = values.assign(value=values["value"] * probability, probability=probability)
+    each = weighed.groupby([*by, *_PERSON], sort=False, observed=True)
+    found = each.agg({"value": "sum", "probability": "sum", "weight": "first"}).reset_index()
+    return found.assign(value=found["value"] / found["probability"]).drop(columns="probability")
+
+
+def means(answers: pd.DataFrame, questions: Iterable[str]) -> pd.DataFrame:
+    """Give the mean of each numeric question by arm and wave, with an interval over persons, who count by weight.
+
+    Returns:
+        Columns ``question, arm, wave, mean, low, high, sd, n``; ``n`` counts persons.
     """
     ok = answers[answers["status"].eq("ok") & answers["question"].isin(list(questions))]
     by = ["question", "arm", "wave"]
-    persons = ok.groupby([*by, *_PERSON], sort=False, observed=True)[value].mean().reset_index()
     rows = [
-        {**dict(zip(by, key, strict=True)), **mean_interval(part[value])}
-        for key, part in persons.groupby(by, sort=False, observed=True)
+        {**dict(zip(by, key, strict=True)), **mean_interval(part["value"], part["weight"])}
+        for key, part in person_means(ok, by).groupby(by, sort=False, observed=True)
     ]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "sd", "n"])
 
 
 def option_shares(answers: pd.DataFrame, question: Any) -> pd.DataFrame:
     """Give the share of each option of a choice or multiple question by arm, with Wilson's interval.
+
+    Weighted answers count for as many as Kish's effective number of them.
 
     Returns:
         Columns ``arm, wave, option, share, low, high, n``; every option has a row, chosen or not.
@@ -72,18 +123,19 @@ def option_shares(answers: pd.DataFrame, question: Any) -> pd.DataFrame:
     rows = []
     for (arm, wave), part in here.groupby(["arm", "wave"], sort=False, observed=True):
         multiple = question.kind == "multiple"
-        n = len(part) // len(question.options) if multiple else len(part)
-        chosen = part.loc[part["value"].ne(0), "label"] if multiple else part["label"]
-        counts = chosen.value_counts()
+        times = len(question.options) if multiple else 1
+        n, effective = len(part) // times, effective_size(part["weight"]) / times
+        chosen = part[part["value"].ne(0)] if multiple else part
+        counts = chosen.groupby("label", observed=True)["weight"].sum() * len(part) / part["weight"].sum()
         rows += [
-            {"arm": arm, "wave": wave, "option": o, **share_interval(int(counts.get(o, 0)), n)}
+            {"arm": arm, "wave": wave, "option": o, **share_interval(float(counts.get(o, 0.0)), n, effective)}
             for o in question.options
         ]
     return pd.DataFrame(rows, columns=["arm", "wave", "option", "share", "low", "high", "n"])
 
 
 def bin_shares(distributions: pd.DataFrame, question: Any) -> pd.DataFrame:
-    """Give the mean probability of each bin of a density question by arm.
+    """Give the mean probability of each bin of a density question by arm, over answers with their weights.
 
     Returns:
         Columns ``arm, wave, option, share, low, high, n``, the option being the bin's label.
@@ -91,7 +143,7 @@ def bin_shares(distributions: pd.DataFrame, question: Any) -> pd.DataFrame:
     here = distributions[distributions["question"].eq(question.name)]
     rows = []
     for (arm, wave, place), part in here.groupby(["arm", "wave", "value"], sort=True, observed=True):
-        found = mean_interval(part["probability"])
+        found = mean_interval(part["probability"], part["weight"])
         label = question.bins[int(str(place).partition(".")[0])].label
         rows.append(
             {"arm": arm, "wave": wave, "option": label, "share": found["mean"]}
@@ -175,6 +227,8 @@ def revisions(
 ) -> pd.DataFrame:
     """Give how far answers moved from the first wave to the last, by confidence and by who heard something new.
 
+    People count by weight.
+
     Returns:
         Columns ``question, confidence, news, mean, low, high, sd, n``; nothing where people have no confidence or
         there is one wave.
@@ -192,9 +246,10 @@ def revisions(
     moved = moved.assign(
         confidence=moved["person"].map(people.set_index("person")["confidence"].astype(str)),
         news=moved["person"].map(new),
+        weight=moved["person"].map(ok.groupby("person")["weight"].first()),
     )
     rows = [
-        {"question": question, "confidence": level, "news": news, **mean_interval(part["moved"])}
+        {"question": question, "confidence": level, "news": news, **mean_interval(part["moved"], part["weight"])}
         for (question, level, news), part in moved.groupby(["question", "confidence", "news"], sort=False)
     ]
     found = pd.DataFrame(rows, columns=columns)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from popsim.report.summaries import mean_interval
+from popsim.weighted import moments
 
 
 def levels(answers: pd.DataFrame, path: str) -> list[object]:
@@ -18,12 +19,20 @@ def levels(answers: pd.DataFrame, path: str) -> list[object]:
 def cells(answers: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
     """Give the mean answer of each replicate at each point, by arm and question, over all waves' last.
 
+    Args:
+        answers: With the ``weight`` of each person.
+        paths: The swept columns.
+
     Returns:
         The paths, ``arm, question, replicate, mean``.
     """
     ok = answers[answers["status"].eq("ok") & answers["value"].notna() & answers["wave"].eq(answers["wave"].max())]
     by = [*paths, "arm", "question", "replicate"]
-    return ok.groupby(by, sort=False, observed=True)["value"].mean().rename("mean").reset_index()
+    rows = [
+        {**dict(zip(by, key, strict=True)), "mean": moments(part["value"], part["weight"])[0]}
+        for key, part in ok.groupby(by, sort=False, observed=True)
+    ]
+    return pd.DataFrame(rows, columns=[*by, "mean"])
 
 
 def surface(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:

@@ -27,6 +27,7 @@ from popsim.study.planned import planned
 PAGE = "report.html"
 _TABLES = ("answers", "replies", "people", "assignment", "heard", "states", "distributions", "readouts")
 _EXPECTED = _TABLES[:-1]
+_WEIGHED = ("answers", "distributions")
 _OWN = f"{Respondent.__module__}:{Respondent.__qualname__}"
 
 
@@ -62,6 +63,7 @@ def gather(run: Run) -> Material:
     tables = {name: table for name in _TABLES if (table := _read(run.path, name)) is not None}
     scenario = run.scenario
     people = tables.get("people", pd.DataFrame())
+    tables |= {name: _weigh(tables[name], people) for name in _WEIGHED if name in tables}
     compared = _compare(run)
     return Material(
         manifest=run.manifest,
@@ -81,6 +83,12 @@ def gather(run: Run) -> Material:
 def _read(folder: Path, name: str) -> pd.DataFrame | None:
     path = folder / f"{name}.parquet"
     return pd.read_parquet(path) if path.is_file() else None
+
+
+def _weigh(table: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
+    """Put the weight of each person beside what they said; 1 where people have none."""
+    weight = table["person"].map(people.set_index("person")["weight"]) if "weight" in people else 1.0
+    return table.assign(weight=weight)
 
 
 def _missing(run: Run, tables: dict[str, pd.DataFrame]) -> list[str]:
@@ -108,12 +116,12 @@ def _changes(scenario: Scenario, tables: dict[str, pd.DataFrame]) -> pd.DataFram
         for outcome, change in (vignette.reference.changes if vignette.reference else {}).items():
             if scenario.readout.kind == "generate":
                 found = changes_by_person(answers, change).reset_index().rename(columns={"change": "value"})
-                found = found.assign(weight=1.0)
+                found = found.assign(probability=1.0)
             else:
                 found = measured[measured["vignette"].eq(vignette.name) & measured["question"].eq(outcome)]
-                found = found.merge(tables["assignment"], on="person").assign(weight=lambda f: f["probability"])
+                found = found.merge(tables["assignment"], on="person")
             parts.append(found.assign(vignette=vignette.name, outcome=outcome))
-    columns = ["vignette", "outcome", "replicate", "arm", "wave", "person", "value", "weight"]
+    columns = ["vignette", "outcome", "replicate", "arm", "wave", "person", "value", "probability", "weight"]
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 
@@ -249,11 +257,12 @@ def _gather_sweep(run: Run) -> Material:
     """Collect a sweep: all answers with a column per swept path, and the points that are missing."""
     points = run.manifest["identity"]["points"]
     paths = list(points[0]["values"])
-    answers = _read(run.path, "answers")
     cells = list(_cells(run.path, points, int(run.manifest["identity"]["replicates"])))
-    if answers is None:
-        parts = [one for *_, one in cells if one is not None]
-        answers = pd.concat(parts) if parts else pd.DataFrame()
+    points_done = _read(run.path, "points")
+    failed = pd.DataFrame() if points_done is None else points_done[points_done["state"].eq("failed")]
+    broken = set(zip(failed["point"], failed["replicate"], strict=True)) if len(failed) else set()
+    parts = [one for number, replicate, one in cells if one is not None and (number, replicate) not in broken]
+    answers = pd.concat(parts) if parts else pd.DataFrame()
     absent = [f"point {number}, replicate {replicate}" for number, replicate, one in cells if one is None]
     said = []
     if run.manifest["state"] != "complete":
@@ -263,12 +272,9 @@ def _gather_sweep(run: Run) -> Material:
     if absent:
         listed = ", ".join(absent[:12]) + (f" and {len(absent) - 12} more" if len(absent) > 12 else "")
         said.append(f"No answers yet from {len(absent)} of {len(cells)} runs: {listed}.")
-    points_done = _read(run.path, "points")
-    if points_done is not None:
-        failed = points_done[points_done["state"].eq("failed")]
-        for error, part in failed.groupby("error", sort=False):
-            which = ", ".join(map(str, dict.fromkeys(part["point"])))
-            said.append(f"Failed: {len(part)} runs, of point {which}: {error}")
+    for error, part in failed.groupby("error", sort=False) if len(failed) else ():
+        which = ", ".join(map(str, dict.fromkeys(part["point"])))
+        said.append(f"Failed: {len(part)} runs, of point {which}: {error}")
     scenario, first = run.scenario, _first_run(run.path)
     tables = {"answers": answers} if len(answers) else {}
     people = None if first is None else _read(first.path, "people")
@@ -304,8 +310,11 @@ def _swept_changes(scenario: Scenario, answers: pd.DataFrame, paths: list[str]) 
 
 
 def _cells(folder: Path, points: Sequence[Any], replicates: int) -> Iterator[tuple[int, int, pd.DataFrame | None]]:
+    """Give the answers of each point and replicate with the weights of its own people, none where there are none."""
     for number, point in enumerate(points):
         values = {path: str(v) if isinstance(v, dict | list) else v for path, v in point["values"].items()}
         for replicate in range(replicates):
-            found = _read(folder / f"point{number:03d}-replicate{replicate}", "answers")
-            yield number, replicate, None if found is None else found.assign(**values)
+            cell = folder / f"point{number:03d}-replicate{replicate}"
+            answers, people = (_read(cell, name) for name in ("answers", "people"))
+            people = pd.DataFrame() if people is None else people
+            yield number, replicate, None if answers is None else _weigh(answers, people).assign(**values)

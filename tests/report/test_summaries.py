@@ -23,9 +23,11 @@ def test_intervals_agree_with_scipy_and_statsmodels():
 
 def test_ten_draws_of_a_person_count_as_one_person():
     one = pd.DataFrame({"replicate": 0, "person": [0, 1, 2], "question": "q", "arm": "a", "wave": 0, "status": "ok"})
+    one = one.assign(weight=[1.0, 1.0, 4.0])
     once = one.assign(value=[1.0, 2.0, 6.0])
     often = pd.concat([once.assign(value=once["value"] + step) for step in np.linspace(-1, 1, 10)])
     pd.testing.assert_frame_equal(means(once, ["q"]), means(often, ["q"]))
+    assert means(once, ["q"])["mean"].item() == pytest.approx(27 / 6)
 
 
 @given(FINITE, st.sampled_from([0.0, 0.5, 1.0]))
@@ -59,7 +61,7 @@ def test_spread_counts_direct_and_passed_on_by_step():
 def test_contrasts_are_taken_within_replicates_and_interactions_are_differences_of_differences():
     rows = [
         {"a": a, "b": b, "arm": "x", "question": "q", "replicate": r, "wave": 0, "status": "ok", "person": 0,
-         "value": 10 * r + 2 * a + 3 * b + 4 * a * b}
+         "weight": 1.0, "value": 10 * r + 2 * a + 3 * b + 4 * a * b}
         for a in (0, 1) for b in (0, 1) for r in (0, 1, 2)
     ]  # fmt: skip
     means_of_cells = cells(pd.DataFrame(rows), ["a", "b"])
