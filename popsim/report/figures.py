@@ -91,7 +91,7 @@ def _numbers(material: Material, question: Any) -> tuple[pd.DataFrame, pd.DataFr
     text = [_said(*one) for one in zip(rows, found["mean"], found["n"], strict=True)]
     marks = found.assign(row=rows, who="simulated", text=text)
     if material.scenario.readout.kind == "number" and len(measured):
-        values = measured[measured["question"].eq(question.name)].merge(material.table("assignment"), on="person")
+        values = measured[measured["question"].eq(question.name)]
         values = values.assign(weight=values["weight"] * values["probability"])
     else:
         values = answers[answers["question"].eq(question.name) & answers["status"].eq("ok")]
@@ -101,8 +101,7 @@ def _numbers(material: Material, question: Any) -> tuple[pd.DataFrame, pd.DataFr
 def _shares(material: Material, question: Any) -> pd.DataFrame:
     """Give the share of each option, or the mean probability of each range, by row."""
     if question.kind == "density":
-        measured = material.table("distributions").merge(material.table("assignment"), on="person")
-        found = bin_shares(measured, question)
+        found = bin_shares(material.table("distributions"), question)
     else:
         found = option_shares(material.table("answers"), question)
     found = material.in_order(found)

@@ -119,7 +119,6 @@ def _changes(scenario: Scenario, tables: dict[str, pd.DataFrame]) -> pd.DataFram
                 found = found.assign(probability=1.0)
             else:
                 found = measured[measured["vignette"].eq(vignette.name) & measured["question"].eq(outcome)]
-                found = found.merge(tables["assignment"], on="person")
             parts.append(found.assign(vignette=vignette.name, outcome=outcome))
     columns = ["vignette", "outcome", "replicate", "arm", "wave", "person", "value", "probability", "weight"]
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)

@@ -19,8 +19,9 @@ import popsim
 from popsim.engines import Reply
 from popsim.report.figures import figures
 from popsim.report.parts import parts
-from popsim.report.summaries import mean_interval, means, revisions, share_interval
+from popsim.report.summaries import bin_shares, mean_interval, means, revisions, share_interval
 from popsim.report.surface import cells
+from popsim.scenario import load_scenario
 from popsim.study.pages import gather
 from popsim.study.tables import summary
 
@@ -165,7 +166,7 @@ def test_changes_are_those_that_a_run_prints(weighted, printed):
 
 def test_ranges_are_weighted_by_person(weighted):
     shown = figures(gather(weighted))["answers-odds"].data.set_index(["row", "option"])["share"]
-    told = weighted.distributions.merge(weighted.assignment, on="person").merge(weighted.people, on="person")
+    told = weighted.distributions.merge(weighted.people, on="person")
     here = told[told["arm"].eq("one") & told["wave"].eq(1) & told["value"].eq(1)]
     assert shown["one, wave 1", "up"] == pytest.approx(np.average(here["probability"], weights=here["weight"]))
 
@@ -261,3 +262,12 @@ def test_shares_have_wilsons_interval_and_a_wider_one_where_weights_differ(n, da
 def test_people_without_any_weight_have_no_mean():
     found = mean_interval([1.0, 2.0], [0.0, 0.0])
     assert np.isnan([found["mean"], found["low"], found["high"]]).all()
+
+
+def test_ranges_of_crossed_arms_are_told_apart(tmp_path):
+    crossed = {"size": 12, "assignment": "crossed", "arms": {"a": {}, "b": {}}, "engine": "baseline"}
+    done = popsim.run(load_scenario("inflation_probabilities", crossed), tmp_path / "run")
+    found = bin_shares(gather(done).table("distributions"), done.scenario.questionnaire.questions[0])
+    assert set(found["n"]) == {12}
+    assert done.distributions.groupby(["arm", "person"], observed=True).size().shape == (24,)
+    assert found.groupby("arm", observed=True)["share"].sum().tolist() == pytest.approx([1, 1])

@@ -18,7 +18,7 @@ from popsim.study.ask import Pooled, blocks
 
 COLUMNS = {
     "answers": "replicate person wave group arm vignette position question draw value label status",
-    "distributions": "replicate person wave vignette question draw value probability",
+    "distributions": "replicate person wave arm vignette question draw value probability",
     "replies": "person wave round draw attempt recall reasoning text error prompt_tokens completion_tokens outside "
     "status first_status prompt_sha",
     "heard": "person item step told_by",
