@@ -9,9 +9,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import vl_convert
-from scipy.stats import t as student
 
 from popsim.report import charts, style
+from popsim.report.summaries import mean_interval
 
 PARTS = ("people", "cells", "questions")
 FLOOR, PENALTY, PLAIN = "split-half floor", "number", "answer (numbers)"
@@ -27,19 +27,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Give the mean over seeds and the ends of its 95 % interval by Student's t, none (NaN) for a single seed."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
-
-
 def interval(values: Sequence[float]) -> str:
     """Write a mean over seeds with its interval."""
-    mean, low, high = mean_interval(values)
-    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]" if len(values) > 1 else f"{mean:+.3f}"
+    found = mean_interval(values)
+    ends = f" [{found['low']:+.3f}, {found['high']:+.3f}]" if len(values) > 1 else ""
+    return f"{found['mean']:+.3f}{ends}"
 
 
 class Results:
@@ -167,11 +159,10 @@ def draw_frontier(results: Results) -> Any:
 def draw_curve(results: Results) -> Any:
     """Draw total variation over the share of people learned from, a line for each part, with intervals over seeds."""
     rows = [
-        {"x": f"{share:.0%}", "group": f"held-out {part}", "mean": mean, "low": low, "high": high}
+        {"x": f"{share:.0%}", "group": f"held-out {part}", **mean_interval([*results.values(who, part, "tv").values()])}
         for part in PARTS
         for who, share in sorted(results.learned.items(), key=lambda one: one[1])
         if who.startswith(CURVE)
-        for mean, low, high in [mean_interval(list(results.values(who, part, "tv").values()))]
     ]
     words = "Total variation over the share of people that the tune learns from"
     return charts.lines(

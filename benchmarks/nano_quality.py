@@ -29,7 +29,7 @@ from popsim.scenario import News, Scenario, Signal, load_scenario
 from popsim.survey import Reading
 from popsim.tune import TuneConfig
 from popsim.tune.files import model_card
-from popsim.tune.pairs import is_held_out
+from popsim.tune.pairs import is_held_out, small_network
 
 CHANGES = {"inflation": ("inflation_2", "inflation_1"), "unemployment": ("unemployment_2", "unemployment_1")}
 TEACHER_DRAWS = 1000
@@ -115,9 +115,8 @@ def readable_in(engine: Engine, name: str, people: int) -> float:
         persons = sample_people(loaded.population, people, loaded.seed)
     else:
         persons = held_out(loaded, people)
-    network = {"mean_degree": 4.0, "reciprocity": None} if loaded.network.kind == "follow" else {}
-    small = loaded.network.model_copy(update=network)
-    scenario = loaded.model_copy(update={"size": len(persons), "draws": 1, "network": small})
+    network = small_network(loaded, len(persons))
+    scenario = loaded.model_copy(update={"size": len(persons), "draws": 1, "network": network})
     waves = PopulationModel(scenario, people=persons, reads=engine.reads).waves()
     asked, found = next(waves), []
     while True:

@@ -17,6 +17,7 @@ from popsim import streams
 from popsim.engines import Prompt, answer_all
 from popsim.engines.baseline import Baseline
 from popsim.model import PopulationModel, Round
+from popsim.model.pages import pages_of
 from popsim.network import FollowNetwork, NoNetwork
 from popsim.population import CONFIDENCE_LEVELS, Words, sample_people
 from popsim.population.values import categorical
@@ -113,7 +114,7 @@ def draw_cell(settings: DrawSettings, part: Part, number: int, *, brief: bool = 
     paged = scenario.presentation == "pages"
     broken = not brief and not paged and part == "train" and bool(rng.random() < settings.broken)
     times = 1 if paged else settings.broken_answers if broken else settings.answers
-    scenario = scenario.model_copy(update={"size": len(people), "network": _network(scenario, len(people))})
+    scenario = scenario.model_copy(update={"size": len(people), "network": small_network(scenario, len(people))})
     return [_pair(name, *one, broken=broken, brief=brief) for one in _field(scenario, people, times)]
 
 
@@ -263,8 +264,8 @@ def _own_news(scenario: Scenario, rng: np.random.Generator) -> dict[str, Any]:
     return {"news": tuple(news)}
 
 
-def _network(scenario: Scenario, people: int) -> FollowNetwork | NoNetwork:
-    """Give a network that so few people can have."""
+def small_network(scenario: Scenario, people: int) -> FollowNetwork | NoNetwork:
+    """Give a network that so few people can have, where the scenario has one that people follow each other in."""
     degree = min(_DEGREE, people - 1)
     if isinstance(scenario.network, FollowNetwork) and degree > 0:
         return FollowNetwork(kind="follow", mean_degree=degree)
@@ -316,5 +317,4 @@ def _recombine(people: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 def _sittings(scenario: Scenario) -> int:
     """Count the prompts that each person is sent."""
-    pages = [page for vignette in scenario.questionnaire.vignettes for page in vignette.pages]
-    return len(scenario.waves) * (len(pages) if scenario.presentation == "pages" else 1)
+    return len(scenario.waves) * (len(pages_of(scenario.questionnaire)) if scenario.presentation == "pages" else 1)

@@ -105,8 +105,6 @@ class _Training:
         self.config, self.folder, self.tell = config, folder, tell
         self.tokenizer = get_tokenizer(folder, config)
         self.model = make_model(config.model, self.tokenizer, config.draw.seed)
-        if config.start:
-            take_over(self.model, Path(config.start), self.tokenizer)
         self.optimisers = make_optimisers(self.model, config.train)
         self.held_out = draw_pairs(config.draw, "held_out", config.draw.held_out)
         self.step, self.chunk, self.place, self.spent = 0, 0, 0, 0.0
@@ -203,6 +201,8 @@ class _Training:
                 optimiser.load_state_dict(kept)
             self.step, self.chunk, self.place, self.spent = state["at"]
             self.log = state["log"]
+        elif self.config.start:
+            take_over(self.model, Path(self.config.start), self.tokenizer)
 
 
 def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:

@@ -13,7 +13,8 @@ Stated = list[tuple[str, float, bool]]
 _LINE = re.compile(r"[\s>*\-\"']*(\S.*?)[\s\"'*]*[:：=][\s\"'*]*(\d+(?:\.\d+)?)\s*([%％]?)[\s\"'*.。,，;；]*")
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([%％]?)\s*")
 _LETTERED = re.compile(r"[(（]?([A-Z])\s*[.)）、:：]*\s*(.*)", re.DOTALL)
-_FENCE = re.compile(r"^```\w*\s*|\s*```$")
+FENCE = re.compile(r"^```\w*\s*|\s*```$")
+"""The fence that a model puts around JSON."""
 
 
 def stated_numbers(text: str) -> Stated:
@@ -29,7 +30,7 @@ def stated_numbers(text: str) -> Stated:
         >>> stated_numbers('{"good": 0.45, "bad": 0.55}'), stated_numbers("About 45%: many.")
         ([('good', 0.45, False), ('bad', 0.55, False)], [])
     """
-    plain = _FENCE.sub("", text.strip())
+    plain = FENCE.sub("", text.strip())
     if plain.startswith("{"):
         return _of_json(plain)
     lines = [line for line in plain.splitlines() if line.strip()]

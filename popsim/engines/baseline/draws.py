@@ -14,6 +14,11 @@ Spec = Mapping[str, Any]
 """A question, a vignette or a reference as plain data."""
 
 
+def asked_in(vignette: Spec) -> list[Spec]:
+    """List the questions of a vignette, page by page."""
+    return [question for page in vignette["pages"] for question in page["questions"]]
+
+
 class Outlook(NamedTuple):
     """Where people see a variable go: its name, and per person the direction (-1, 0, 1) and the level as written."""
 

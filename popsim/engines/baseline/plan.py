@@ -8,7 +8,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from popsim.engines.baseline.draws import Changes, Density, Draw, FittedDensity, Level, OneOf, SomeOf, Spec, cumulate
+from popsim.engines.baseline.draws import (
+    Changes,
+    Density,
+    Draw,
+    FittedDensity,
+    Level,
+    OneOf,
+    SomeOf,
+    Spec,
+    asked_in,
+    cumulate,
+)
 from popsim.engines.baseline.entropy import fit_number, fit_subsets
 from popsim.engines.baseline.moments import (
     ChangeFit,
@@ -55,7 +66,7 @@ def plan_answers(vignettes: str, arm: str) -> Plan:
         EngineError: A reference contradicts itself or cannot be met.
     """
     specs = json.loads(vignettes)
-    questions = tuple((vignette["name"], question) for vignette in specs for question in _asked(vignette))
+    questions = tuple((vignette["name"], question) for vignette in specs for question in asked_in(vignette))
     draws: list[Draw] = [_changes(vignette, arm) for vignette in specs if _published(vignette, arm)]
     fitted = {level.name for draw in draws if isinstance(draw, Changes) for pair in draw.levels for level in pair}
     for vignette, question in questions:
@@ -80,17 +91,13 @@ def uncalibrated(vignettes: Sequence[Spec], arm: str | None = None) -> tuple[str
     names = []
     for vignette in vignettes:
         changed = {change["shock"] for change in _published(vignette, arm).values()}
-        names += [q["name"] for q in _asked(vignette) if q["name"] not in changed and not _has_moments(q)]
+        names += [q["name"] for q in asked_in(vignette) if q["name"] not in changed and not _has_moments(q)]
     return tuple(names)
-
-
-def _asked(vignette: Spec) -> list[Spec]:
-    return [question for page in vignette["pages"] for question in page["questions"]]
 
 
 def _published(vignette: Spec, arm: str | None) -> Mapping[str, Any]:
     """Find the changes with moments for an arm whose two questions are asked."""
-    asked = {question["name"] for question in _asked(vignette)}
+    asked = {question["name"] for question in asked_in(vignette)}
     return {
         name: change
         for name, change in (vignette["reference"] or {"changes": {}})["changes"].items()
@@ -121,7 +128,7 @@ def _changes(vignette: Spec, arm: str) -> Changes:
     if twice:
         raise EngineError(f"engine baseline: {where}: question {twice} is part of two changes; only one can be fitted")
     margins, table = _located(where, partial(_directions, reference, published, arm))
-    asked = {question["name"]: question for question in _asked(vignette)}
+    asked = {question["name"]: question for question in asked_in(vignette)}
     pairs, fits, sds = [], [], []
     for name in margins:
         baseline, shock = (asked[published[name][end]] for end in ("baseline", "shock"))

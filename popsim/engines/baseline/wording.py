@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from popsim.engines.baseline.draws import Drawn, Outlook, Spec
+from popsim.engines.baseline.draws import Drawn, Outlook, Spec, asked_in
 from popsim.engines.baseline.scores import Group
 from popsim.errors import EngineError
 from popsim.files import Frozen, read_yaml, validate
@@ -192,10 +192,9 @@ class Writer:
 
 def _is_economic(vignette: Spec) -> bool:
     """Say whether a vignette asks about the economy: it carries published moments or wants numbers in percent."""
-    questions = [question for page in vignette["pages"] for question in page["questions"]]
     return bool(vignette["reference"]) or any(
         question["kind"] == "density" or question.get("reference") or question.get("unit") == "%"
-        for question in questions
+        for question in asked_in(vignette)
     )
 
 

@@ -16,7 +16,7 @@ from popsim import streams
 from popsim.errors import TuneError
 from popsim.tune.formats.rows import json_rows, need, write_json
 from popsim.tune.records import Answer, Item, Shares, make_answer, make_shares, same_unit
-from popsim.tune.stated import Stated, option_named, stated_lines, stated_numbers, stated_values
+from popsim.tune.stated import FENCE, Stated, option_named, stated_lines, stated_numbers, stated_values
 
 STANCES = ("positive", "neutral", "negative")
 STANCE_WORDS = (STANCES, ("积极", "中立", "消极"))
@@ -27,7 +27,6 @@ _LETTER = re.compile(r"^\s*\(?([A-Z])(?:[.)、:：\s].*)?$", re.DOTALL)
 _OWN = re.compile(r"^(?:your |您的|你的)\s*", re.IGNORECASE)
 _FACT = re.compile(r"([^:：]+?)\s*[:：]\s*(.*)")
 _BACKGROUND = re.compile(r".*(?:background|背景)[^:：]*[:：]\s*", re.IGNORECASE)
-_FENCE = re.compile(r"^```\w*\s*|\s*```$")
 _NEAR = 5
 """Percent behind labels that no instruction lists are shares where they sum to 100 within this."""
 
@@ -176,7 +175,7 @@ def relist_options(prompt: str, options: Mapping[str, str]) -> str:
 
 def _stance(output: str) -> tuple[str, str] | None:
     try:
-        data = json.loads(_FENCE.sub("", output.strip()))
+        data = json.loads(FENCE.sub("", output.strip()))
     except ValueError:
         return None
     if not isinstance(data, dict) or "predict" not in data:
