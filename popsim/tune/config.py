@@ -140,6 +140,10 @@ class TrainSettings(Frozen):
     dtype: Literal["float32", "bfloat16"] = "float32"
     """In which matrices are multiplied; weights are kept in float32. Many processors are very slow at bfloat16."""
     threads: Count = 2
+    """Of each process."""
+    processes: Count = 1
+    """Each reads its own batches, and they average the gradients: many small steps gain more from these than from
+    threads."""
     checkpoint: Count = 100
     """Steps between checkpoints."""
     evaluate: Count = 400

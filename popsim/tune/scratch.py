@@ -15,17 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from transformers import DynamicCache, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from popsim import streams
 from popsim.errors import TuneError
 from popsim.files import write_whole
+from popsim.tune.attention import let_branch, read_answers, read_prompts
 from popsim.tune.check import Validation, validate_replies
 from popsim.tune.config import TuneConfig
 from popsim.tune.files import LOG, claim, get_tokenizer, model_card, write_model
 from popsim.tune.muon import make_optimisers, set_pace
 from popsim.tune.pairs import Pair, draw_cell, draw_pairs
+from popsim.tune.team import Team, team
 from popsim.tune.tokenizer import END, PAD, chat
+from popsim.tune.vocabulary_loss import weighted_loss
 from popsim.tune.weights import make_model, take_over
 
 _IGNORED = -100
@@ -89,25 +92,33 @@ def tune(config: TuneConfig, out: str | Path, progress: Callable[[Progress], obj
     folder = Path(out)
     if claim(folder, config):
         return folder
+    get_tokenizer(folder, config)
     threads = torch.get_num_threads()
-    torch.set_num_threads(config.train.threads)
     try:
-        _Training(config, folder, progress or (lambda _: None)).run()
+        with team(config.train.processes, _train, (config, folder)) as place:
+            _train(place, config, folder, progress)
     finally:
         torch.set_num_threads(threads)
     return folder
 
 
+def _train(place: Team, config: TuneConfig, folder: Path, tell: Callable[[Progress], object] | None = None) -> None:
+    torch.set_num_threads(config.train.threads)
+    _Training(place, config, folder, tell or (lambda _: None)).run()
+
+
 class _Training:
     """The state of a training: model, optimiser, place in the data, time spent."""
 
-    def __init__(self, config: TuneConfig, folder: Path, tell: Callable[[Progress], object]) -> None:
-        self.config, self.folder, self.tell = config, folder, tell
+    def __init__(self, place: Team, config: TuneConfig, folder: Path, tell: Callable[[Progress], object]) -> None:
+        self.team, self.config, self.folder, self.tell = place, config, folder, tell
         self.tokenizer = get_tokenizer(folder, config)
         self.model = make_model(config.model, self.tokenizer, config.draw.seed)
+        let_branch(self.model)
         self.optimisers = make_optimisers(self.model, config.train)
         self.held_out = draw_pairs(config.draw, "held_out", config.draw.held_out)
-        self.step, self.chunk, self.place, self.spent = 0, 0, 0, 0.0
+        self.step, self.chunk, self.place, self.spent, self.brief = 0, 0, 0, 0.0, False
+        self.share = 0.0
         self.log: dict[str, Any] = {}
         self._resume()
         self._since = time.monotonic() - self.spent
@@ -117,32 +128,49 @@ class _Training:
         """Time spent, pauses left out."""
         return time.monotonic() - self._since
 
-    @property
-    def share(self) -> float:
-        """How much of the training is done, from 0 to 1."""
+    def _look_up(self) -> None:
+        """See how much of the training is done, by the clock of the first process."""
         train = self.config.train
         done = self.step / train.steps if train.steps else self.seconds / 60 / (train.minutes or 1)
-        return min(done, 1.0)
+        self.share = self.team.follow(min(done, 1.0))
 
     def run(self) -> None:
         """Train to the end, then leave only what a finished training leaves."""
+        self._look_up()
         while self.share < 1:
-            brief = self.share < self.config.train.brief
-            batches = draw_batches(self.config, self.tokenizer, self.chunk, brief=brief)
-            for batch in batches[self.place :]:
+            for batch in self._chunk()[self.place :]:
                 if self.share >= 1:
                     break
                 self.place += 1
                 loss = self._learn(batch)
-                self.tell(Progress(self.step, self.share, loss, self.seconds, self.log))
-                if self.step % self.config.train.evaluate == 0 and self.config.train.brief <= self.share < 1:
-                    self._note(loss)
-                if self.step % self.config.train.checkpoint == 0:
-                    self._save()
+                self._look_up()
+                if self.team.rank == 0:
+                    self._report(loss)
             else:
                 self.chunk, self.place = self.chunk + 1, 0
-        self._note(None)
-        (self.folder / _CHECKPOINT).unlink(missing_ok=True)
+        if self.team.rank == 0:
+            self._note(None)
+            (self.folder / _CHECKPOINT).unlink(missing_ok=True)
+
+    def _chunk(self) -> list[Batch]:
+        """Draw this process's part of a chunk, so that the batches of all processes take about as long at each step."""
+        if self.place == 0:
+            self.brief = self.share < self.config.train.brief
+        number = self.chunk * self.team.size + self.team.rank
+        batches = draw_batches(self.config, self.tokenizer, number, brief=self.brief)
+        order = streams.rng(self.config.draw.seed, f"tune.order.{self.chunk}")
+        count = self.team.least(len(batches))
+        spread = np.linspace(0, len(batches) - 1, count).round().astype(int)
+        return [batches[spread[i]] for i in order.permutation(count)]
+
+    def _report(self, loss: float) -> None:
+        """Tell of a step; where it is time, validate and save."""
+        train = self.config.train
+        self.tell(Progress(self.step, self.share, loss, self.seconds, self.log))
+        if self.step % train.evaluate == 0 and train.brief <= self.share < 1:
+            self._note(loss)
+        if self.step % train.checkpoint == 0:
+            self._save()
 
     def _learn(self, batch: Batch) -> float:
         """Take one step."""
@@ -150,6 +178,7 @@ class _Training:
         set_pace(self.optimisers, train, min(1.0, (self.step + 1) / train.warm_up) * (1 - self.share))
         loss = self._loss(batch)
         loss.backward()
+        self.team.average(self.model.parameters())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), train.clip)
         for optimiser in self.optimisers:
             optimiser.step()
@@ -158,15 +187,14 @@ class _Training:
         return float(loss.detach())
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.train.dtype == "bfloat16"):
-            return answer_loss(self.model, batch)
+        return answer_loss(self.model, batch, getattr(torch, self.config.train.dtype))
 
     def _note(self, loss: float | None) -> None:
         """Validate; write the model, its card and a line of the log."""
         self.model.eval()
         pairs = self.held_out
         with torch.inference_mode():
-            batches = collate(self.config, self.tokenizer, pairs, np.random.default_rng(0))
+            batches = collate(self.config, self.tokenizer, pairs)
             alike = [batch._replace(counts=torch.ones_like(batch.counts)) for batch in batches]
             held_out = float(np.mean([float(self._loss(batch)) for batch in alike]))
         write_model(self.model, self.folder)
@@ -187,7 +215,7 @@ class _Training:
         state = {
             "model": self.model.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "at": (self.step, self.chunk, self.place, self.seconds),
+            "at": (self.step, self.chunk, self.place, self.seconds, self.brief),
             "log": self.log,
         }
         write_whole(self.folder / _CHECKPOINT, lambda to: torch.save(state, to))
@@ -199,45 +227,31 @@ class _Training:
             self.model.load_state_dict(state["model"])
             for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
                 optimiser.load_state_dict(kept)
-            self.step, self.chunk, self.place, self.spent = state["at"]
+            self.step, self.chunk, self.place, self.spent, self.brief = state["at"]
             self.log = state["log"]
         elif self.config.start:
             take_over(self.model, Path(self.config.start), self.tokenizer)
 
 
-def answer_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+def answer_loss(model: LlamaForCausalLM, batch: Batch, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Compute the weighted mean loss of the answers, in nats per token.
 
     Args:
-        model: The model.
+        model: One that `let_branch` has changed.
         batch: Prompts with their answers.
+        dtype: In which matrices are multiplied.
     """
-    prompts, answers = batch.prompts, batch.answers
-    times = len(answers) // len(prompts)
-    n, m = prompts.shape[1], answers.shape[1]
-    cache = DynamicCache(config=model.config)
-    begun = model.model(input_ids=prompts, past_key_values=cache, use_cache=True)
-    cache.batch_repeat_interleave(times)
-    lengths = batch.lengths.repeat_interleave(times)
-    mask = torch.ones((len(answers), n + m), dtype=torch.long)
-    mask[:, :n] = torch.arange(n) < lengths[:, None]
-    read = model.model(
-        input_ids=answers,
-        attention_mask=mask,
-        position_ids=lengths[:, None] + torch.arange(m),
-        past_key_values=cache,
-        use_cache=True,
-    )
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        begun, stem = read_prompts(model, batch.prompts)
+        read = read_answers(model, batch.answers, stem, batch.lengths)
     parts = ((begun, batch.begun), (read, batch.labels))
-    states = torch.cat([part.last_hidden_state[labels != _IGNORED] for part, labels in parts])
+    states = torch.cat([part[labels != _IGNORED] for part, labels in parts])
     labels = torch.cat([labels[labels != _IGNORED] for _, labels in parts])
-    losses = torch.nn.functional.cross_entropy(model.lm_head(states).float(), labels, reduction="none")
-    weights = batch.counts[labels]
-    return (losses * weights).sum() / weights.sum()
+    return weighted_loss(states, model.lm_head.weight, labels, batch.counts[labels], dtype)
 
 
 def draw_batches(config: TuneConfig, tokenizer: Tokenizer, chunk: int, *, brief: bool = False) -> list[Batch]:
-    """Draw the batches of one chunk of cells, in the order in which they are learned.
+    """Draw the batches of one chunk of cells.
 
     Args:
         config: The training.
@@ -247,11 +261,11 @@ def draw_batches(config: TuneConfig, tokenizer: Tokenizer, chunk: int, *, brief:
     """
     cells = range(chunk * config.train.cells, (chunk + 1) * config.train.cells)
     pairs = [pair for cell in cells for pair in draw_cell(config.draw, "train", cell, brief=brief)]
-    return collate(config, tokenizer, pairs, streams.rng(config.draw.seed, f"tune.order.{chunk}"))
+    return collate(config, tokenizer, pairs)
 
 
-def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair], rng: np.random.Generator) -> list[Batch]:
-    """Put pairs of like length into batches, in random order.
+def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> list[Batch]:
+    """Put pairs of like length into batches, by answers to a prompt, then by length.
 
     Raises:
         TuneError: A prompt with its answer is longer than the model's context.
@@ -265,7 +279,6 @@ def collate(config: TuneConfig, tokenizer: Tokenizer, pairs: Sequence[Pair], rng
     for k in sorted({len(some) for some in answers}):
         order = sorted((i for i, some in enumerate(answers) if len(some) == k), key=total.__getitem__)
         chosen += [order[i : i + config.train.prompts] for i in range(0, len(order), config.train.prompts)]
-    chosen = [chosen[i] for i in rng.permutation(len(chosen))]
     pad = int(tokenizer.token_to_id(PAD) or 0)
     counts = _counts(tokenizer, config.train.figures)
     return [_batch([prompts[i] for i in rows], [answers[i] for i in rows], pad, counts) for rows in chosen]

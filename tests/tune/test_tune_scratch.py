@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from popsim.engines import Prompt, Reply, Sampling, answer_all, load_engine
 from popsim.errors import RunError, TuneError
 from popsim.tune import TuneConfig, check, load_tune_config
+from popsim.tune.attention import let_branch
 from popsim.tune.pairs import draw_pairs
 from popsim.tune.scratch import answer_loss, collate, tune
 from popsim.tune.tokenizer import END, chat, grow_tokenizer
@@ -72,6 +73,21 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(unbroken, tmp_pat
     broken = load_file(tmp_path / "model.safetensors")
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+def test_two_processes_end_with_the_mean_of_their_steps_and_go_on_after_a_kill(tmp_path):
+    both = TINY.model_copy(update={"train": TINY.train.model_copy(update={"steps": 3, "processes": 2})})
+    seen = []
+    whole = load_file(tune(both, tmp_path / "whole", seen.append) / "model.safetensors")
+    assert [progress.step for progress in seen] == [1, 2, 3]
+    with pytest.raises(Killed):
+        tune(both, tmp_path / "broken", kill_after(3))
+    tune(both, tmp_path / "broken", seen.append)
+    assert seen[3].step == 3
+    broken = load_file(tmp_path / "broken" / "model.safetensors")
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    alone = tune(TINY.model_copy(update={"train": TINY.train.model_copy(update={"steps": 3})}), tmp_path / "alone")
+    assert any(not torch.equal(weight, whole[name]) for name, weight in load_file(alone / "model.safetensors").items())
 
 
 def test_the_folder_holds_a_model_that_an_engine_reads(unbroken):
@@ -148,7 +164,7 @@ def test_a_context_that_is_too_short_is_named(unbroken):
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     short = TINY.model_copy(update={"model": TINY.model.model_copy(update={"context": 64})})
     with pytest.raises(TuneError, match=r"model\.context: 64 is too short"):
-        collate(short, tokenizer, draw_pairs(TINY.draw, "train", 1), np.random.default_rng(0))
+        collate(short, tokenizer, draw_pairs(TINY.draw, "train", 1))
 
 
 def taught(tokenizer, pair):
@@ -172,7 +188,7 @@ def test_the_loss_is_that_of_the_answers_and_nothing_else(unbroken, broken):
     """
     tokenizer = Tokenizer.from_file(str(unbroken[0] / "tokenizer.json"))
     pairs = draw_pairs(TINY.draw.model_copy(update={"broken": broken, "broken_answers": 3}), "train", 2)
-    [batch] = collate(TINY, tokenizer, pairs, np.random.default_rng(0))
+    [batch] = collate(TINY, tokenizer, pairs)
     rest = [tokenizer.decode(row[row >= 0].tolist(), skip_special_tokens=False) for row in batch.labels]
     begun = [tokenizer.decode(row[row >= 0].tolist(), skip_special_tokens=False) for row in batch.begun]
     assert all(map(len, begun)) if broken else not any(END in start for start in begun)
@@ -180,6 +196,8 @@ def test_the_loss_is_that_of_the_answers_and_nothing_else(unbroken, broken):
     wanted = [taught(tokenizer, pair) for pair in pairs]
     assert learned == {tokenizer.decode(ids, skip_special_tokens=False) for some in wanted for ids in some}
     model = make_model(TINY.model, tokenizer, 0).double()
+    branching = make_model(TINY.model, tokenizer, 0).double()
+    let_branch(branching)
     total, count = torch.zeros((), dtype=torch.float64), 0
     for pair, answers in zip(pairs, wanted, strict=True):
         prompt = tokenizer.encode(chat(pair.messages)).ids
@@ -193,7 +211,12 @@ def test_the_loss_is_that_of_the_answers_and_nothing_else(unbroken, broken):
                 if not alike or place not in seen:
                     total, count = total + loss, count + 1
                 seen.add(place)
-    assert answer_loss(model, batch).item() == pytest.approx(total.item() / count, rel=1e-6)
+    loss = answer_loss(branching, batch, torch.float64)
+    assert loss.item() == pytest.approx(total.item() / count, rel=1e-6)
+    loss.backward()
+    (total / count).backward()
+    for ours, theirs in zip(branching.parameters(), model.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
 
 
 def test_a_training_that_goes_on_from_another_model_begins_with_what_it_knows(unbroken, tmp_path):
