@@ -24,7 +24,7 @@ from popsim.tune.batches import Encoder, Row, batch_loss, log_probabilities
 from popsim.tune.data import read_records
 from popsim.tune.files import LOG, RECORD, claim
 from popsim.tune.records import Answer, Shares
-from popsim.tune.splits import check_leaks
+from popsim.tune.splits import check_leaks, part
 
 _CHECKPOINT = "checkpoint.pt"
 
@@ -85,7 +85,7 @@ def tune_adapter(config: AdapterConfig, out: str | Path, progress: Callable[[Pro
     """
     folder = Path(out)
     check_device(config)
-    parts = [_read(stage) for stage in config.stages]
+    parts = [_read(stage, config.seed) for stage in config.stages]
     if (folder / RECORD).is_file() and claim(folder, config):
         return folder
     model, tokenizer = load_base(config)
@@ -104,7 +104,7 @@ def tune_adapter(config: AdapterConfig, out: str | Path, progress: Callable[[Pro
     return folder
 
 
-def _read(stage: Stage) -> tuple[Sequence[Any], Sequence[Any]]:
+def _read(stage: Stage, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
     """Read the records of a stage, and end where they leak."""
     records = read_records(stage.data)
     valid: Sequence[Answer] | Sequence[Shares] = read_records(stage.valid) if stage.valid else []
@@ -112,7 +112,10 @@ def _read(stage: Stage) -> tuple[Sequence[Any], Sequence[Any]]:
         if not stage.valid:
             raise TuneError(f"stage {stage.name}: apart compares data with valid, and there is no valid")
         check_leaks({"data": records, "valid": valid}, [by], stage.facts)  # type: ignore[type-var]
-    return records, valid
+    try:
+        return part(records, stage.part, seed), valid  # type: ignore[type-var]
+    except TuneError as problem:
+        raise TuneError(f"stage {stage.name}: {problem}") from None
 
 
 def rate(stage: Stage, at: float, epoch: int) -> float:

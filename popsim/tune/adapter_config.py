@@ -68,6 +68,9 @@ class Stage(Frozen):
 
     name: Name
     data: DataFile
+    part: float = Field(default=1, gt=0, le=1)
+    """Share of the persons (of groups: of their distributions) in data that is learned from, drawn by the seed; smaller
+    parts lie within larger ones: for learning curves."""
     valid: DataFile | None = None
     """Chooses the best epoch; the last is kept without."""
     apart: tuple[By, ...] = ()

@@ -104,6 +104,37 @@ def _part(at: float, parts: Mapping[str, float]) -> str:
     return name
 
 
+def part(records: Sequence[Record], share: float, seed: int = 0) -> list[Record]:
+    """Keep a share of the persons, or of the distributions of groups; a smaller part lies within a larger one.
+
+    Args:
+        records: Answers or distributions.
+        share: Above 0, at most 1, where all are kept.
+        seed: Another seed keeps others.
+
+    Raises:
+        TuneError: Nothing remains.
+
+    Example:
+        >>> from popsim.tune.records import Item
+        >>> rows = [Answer(str(i), Item("q", "?"), "x") for i in range(1000)]
+        >>> quarter, half = part(rows, 0.25), part(rows, 0.5)
+        >>> 200 < len(quarter) < 300, set(quarter) <= set(half)
+        (True, True)
+    """
+    if share == 1:
+        return list(records)
+
+    def place(record: Record) -> float:
+        kept = record.person if isinstance(record, Answer) else f"{record.group}\0{key_of(record, 'question')}"
+        return float(uniform(stream(f"tune.part.{seed}.{kept}")))
+
+    found = [record for record in records if place(record) < share]
+    if not found:
+        raise TuneError(f"part: {share:g} of {len(records)} rows leaves none; give a larger share")
+    return found
+
+
 def check_leaks(parts: Mapping[str, Sequence[Record]], by: Sequence[By], facts: Sequence[str] = ()) -> None:
     """Fail where something that should stand in one part only stands in two.
 

@@ -278,6 +278,7 @@ def test_a_leak_ends_the_tune_before_anything_is_written(base, files, tmp_path):
         ({"data": "groups", "loss": {"kind": "answer"}}, {}, "learns from answers of persons"),
         ({"data": "people", "loss": {"kind": "number", "weight": 1, "slope": 1}}, {}, "needs a scale"),
         ({"data": "people", "loss": {"kind": "answer"}, "reasoning": True}, {}, "has no rationale"),
+        ({"data": "people", "loss": {"kind": "answer"}, "part": 1e-9}, {}, "stage task: part: 1e-09 of"),
         ({"data": "people", "loss": {"kind": "answer"}, "max_tokens": 4}, {}, "none can be learned from"),
         ({"data": "groups", "loss": {"kind": "first_token_kl"}, "apart": ["group"]}, {}, "there is no valid"),
         ({"data": "groups", "loss": {"kind": "first_token_kl"}}, {"start": "nowhere"}, "no adapter_config.json"),

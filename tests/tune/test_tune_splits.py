@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from popsim.errors import TuneError
 from popsim.tune.records import Answer, Item, Shares
-from popsim.tune.splits import check_leaks, key_of, split
+from popsim.tune.splits import check_leaks, key_of, part, split
 
 PARTS = {"train": 0.6, "valid": 0.2, "test": 0.2}
 ITEMS = [Item(f"q{i}", f"Question {i}?", options=("a", "b")) for i in range(40)]
@@ -71,3 +71,22 @@ def test_mistakes_are_one_line(by, parts, said):
 def test_shares_have_no_person():
     with pytest.raises(TuneError, match="have no person"):
         key_of(Shares("x", ITEMS[0], (0.5, 0.5)), "person")
+
+
+@given(st.floats(0.05, 1), st.floats(0.05, 1), st.integers(0, 99))
+@settings(deadline=None, max_examples=50)
+def test_a_smaller_part_lies_within_a_larger_one_and_keeps_people_whole(one, other, seed):
+    try:
+        small, large = (part(ROWS, share, seed) for share in sorted((one, other)))
+    except TuneError:
+        assert min(one, other) < 0.2  # a share so small that none of 60 people may be in it
+        return
+    assert {id(row) for row in small} <= {id(row) for row in large}
+    kept = {row.person for row in small}
+    assert small == [row for row in ROWS if row.person in kept]
+
+
+def test_of_groups_it_keeps_a_share_of_the_distributions():
+    rows = [Shares(f"g{i % 20}", ITEMS[i % 40], (0.5, 0.5)) for i in range(800)]
+    assert len(part(rows, 0.3, seed=1)) / 800 == pytest.approx(0.3, abs=0.12)
+    assert part(rows, 1) == rows
