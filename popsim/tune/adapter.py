@@ -113,7 +113,7 @@ def _read(stage: Stage, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
             raise TuneError(f"stage {stage.name}: apart compares data with valid, and there is no valid")
         check_leaks({"data": records, "valid": valid}, [by], stage.facts)  # type: ignore[type-var]
     try:
-        return part(records, stage.part, seed), valid  # type: ignore[type-var]
+        return part(records, stage.part, seed), valid
     except TuneError as problem:
         raise TuneError(f"stage {stage.name}: {problem}") from None
 
