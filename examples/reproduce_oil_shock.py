@@ -2,9 +2,8 @@
 
 python reproduce_oil_shock.py [RESPONDENTS OF BASELINE PER ARM] [RESPONDENTS OF NANO PER ARM]
 
-`baseline` is fitted to these very figures and `nano` imitates it, so neither agrees by merit. `nano` was trained on the
-prompts of households in this vignette. Asked as an expert it writes legal answers, but a household's: look at their
-spread. Of `macro_vignettes` it can answer nothing.
+`baseline` is fitted to these very figures and `nano` was taught by it what households and experts say here, so neither
+agrees by merit.
 """
 
 import sys
@@ -62,4 +61,3 @@ print(found[["group", "arm", "change of", *means]].to_string(index=False))
 print("\nStandard deviation after cutting 5 % of each tail, and failed answers (each prompt was asked once):")
 print(found[["group", "arm", "change of", *spreads]].to_string(index=False))
 print("\nbaseline is fitted to these figures and nano imitates it: agreement is by construction and never evidence.")
-print("nano knows the prompts of households only; as an expert it goes on answering like one, hence its spread.")
