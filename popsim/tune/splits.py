@@ -118,8 +118,8 @@ def part(records: Sequence[Record], share: float, seed: int = 0) -> list[Record]
     Example:
         >>> from popsim.tune.records import Item
         >>> rows = [Answer(str(i), Item("q", "?"), "x") for i in range(1000)]
-        >>> quarter, half = part(rows, 0.25), part(rows, 0.5)
-        >>> 200 < len(quarter) < 300, set(quarter) <= set(half)
+        >>> quarter, half = ({one.person for one in part(rows, share)} for share in (0.25, 0.5))
+        >>> 200 < len(quarter) < 300, quarter <= half
         (True, True)
     """
     if share == 1:
