@@ -92,7 +92,7 @@ def tune(config: TuneConfig, out: str | Path, progress: Callable[[Progress], obj
     folder = Path(out)
     if claim(folder, config):
         return folder
-    get_tokenizer(folder, config)
+    get_tokenizer(folder, config)  # learned once, before other processes look for it
     threads = torch.get_num_threads()
     try:
         with team(config.train.processes, _train, (config, folder)) as place:

@@ -83,7 +83,7 @@ def split(
     found: dict[str, list[Record]] = {name: [] for name in parts}
     places: dict[str, str] = {}
     for record in records:
-        key = "\0".join(key_of(record, one, facts) for one in by)
+        key = _key(record, by, facts)
         if key not in places:
             places[key] = _part(float(uniform(stream(f"tune.split.{seed}.{key}"))), parts)
         found[places[key]].append(record)
@@ -93,6 +93,10 @@ def split(
             "or split by something finer"
         )
     return found
+
+
+def _key(record: Answer | Shares, by: Sequence[By], facts: Sequence[str] = ()) -> str:
+    return "\0".join(key_of(record, one, facts) for one in by)
 
 
 def _part(at: float, parts: Mapping[str, float]) -> str:
@@ -126,8 +130,8 @@ def part(records: Sequence[Record], share: float, seed: int = 0) -> list[Record]
         return list(records)
 
     def place(record: Record) -> float:
-        kept = record.person if isinstance(record, Answer) else f"{record.group}\0{key_of(record, 'question')}"
-        return float(uniform(stream(f"tune.part.{seed}.{kept}")))
+        key = _key(record, ("person",) if isinstance(record, Answer) else ("group", "question"))
+        return float(uniform(stream(f"tune.part.{seed}.{key}")))
 
     found = [record for record in records if place(record) < share]
     if not found:

@@ -42,6 +42,7 @@ class _Loss(torch.autograd.Function):  # type: ignore[misc]
         weights: torch.Tensor,
         dtype: torch.dtype,
     ) -> torch.Tensor:
+        """Compute the loss, and what a step of it owes to each state and to the matrix."""
         total, small = states.new_zeros(()), matrix.to(dtype)
         by_state, by_matrix = torch.empty_like(states), torch.zeros_like(matrix)
         columns = (states, labels[:, None], weights[:, None], by_state)
@@ -61,5 +62,6 @@ class _Loss(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Scale the gradients that are at hand."""
         by_state, by_matrix = ctx.saved_tensors
         return by_state * grad[0], by_matrix * grad[0], None, None, None
