@@ -4,8 +4,8 @@
 
 Figures: share of readable replies (temperature 1, first attempts, no constrained decoding), in the two oil arms and in
 every shipped study, waves and pages included; rank correlation between nano's mean answer for a person and the
-teacher's conditional mean; Wasserstein-1 between all answers and the teacher's, beside that of as many answers of the
-teacher; how often the recall repeats a fact correctly, by field; the weight on a signal heard, by confidence, from
+teacher's conditional mean, and Wasserstein-1 between all answers and the teacher's, each beside what as many answers of
+the teacher reach, which is as good as any model can be; how often the recall repeats a fact correctly, by field; the weight on a signal heard, by confidence, from
 paired prompts with and without it; trimmed SD over the teacher's, by arm.
 """
 
@@ -68,6 +68,16 @@ def readable(readings: Sequence[Reading]) -> float:
 def person_means(changes: pd.DataFrame, draws: int) -> pd.DataFrame:
     """The mean change of each person over their draws."""
     return changes.groupby(np.arange(len(changes)) // draws).mean()
+
+
+def own_rank_correlation(taught: np.ndarray, draws: int) -> float:
+    """Rank correlation of the teacher's means of so many answers with those of its others: (persons, answers)."""
+    ranked = []
+    for start in range(0, min(8, taught.shape[1] // draws) * draws, draws):
+        some = np.arange(start, start + draws)
+        pair = taught[:, some].mean(axis=1), np.delete(taught, some, axis=1).mean(axis=1)
+        ranked.append(spearmanr(*pair)[0])
+    return float(np.mean(ranked))
 
 
 def recalled(asked: Round, readings: Sequence[Reading]) -> dict[str, float]:
@@ -141,11 +151,12 @@ def measure(model: str, people: int, draws: int) -> dict[str, object]:
         figures[f"readable, {arm}"] = round(readable(readings), 4)
         figures[f"recall, {arm}"] = recalled(asked, readings)
         for name in CHANGES:
-            pair = person_means(ours, draws)[name], person_means(theirs, TEACHER_DRAWS)[name]
-            figures[f"rank correlation, {arm}, {name}"] = round(float(spearmanr(*pair, nan_policy="omit")[0]), 3)
+            ours_all, theirs_all = ours[name].dropna(), theirs[name].to_numpy().reshape(-1, TEACHER_DRAWS)
+            pair = person_means(ours, draws)[name], theirs_all.mean(axis=1)
+            ranked = float(spearmanr(*pair, nan_policy="omit")[0]), own_rank_correlation(theirs_all, draws)
+            figures[f"rank correlation, {arm}, {name}, beside the teacher's own"] = [round(one, 3) for one in ranked]
             spread = trimmed_sd(ours[name].dropna().to_numpy()) / trimmed_sd(theirs[name].to_numpy())
             figures[f"trimmed SD over the teacher's, {arm}, {name}"] = round(spread, 3)
-            ours_all, theirs_all = ours[name].dropna(), theirs[name].to_numpy().reshape(-1, TEACHER_DRAWS)
             chance = wasserstein_distance(theirs_all[:, :draws].ravel(), theirs_all[:, draws:].ravel())
             apart = wasserstein_distance(ours_all, theirs_all.ravel())
             figures[f"Wasserstein-1, {arm}, {name}, beside the teacher's own"] = [round(apart, 3), round(chance, 3)]

@@ -144,7 +144,8 @@ def spread_of(cell: Cell, kind: str, human: Cell | None, stratum: Ints, draws: i
         }
         if tails is not None and edges is not None:
             outside = (cell.values < tails[0]) | (cell.values > tails[1])
-            found["tails"] = (weights @ outside.astype(np.float64)) / weights.sum(axis=-1)
+            with np.errstate(invalid="ignore"):
+                found["tails"] = (weights @ outside.astype(np.float64)) / weights.sum(axis=-1)
             binned = np.searchsorted(edges, cell.values).astype(np.float64)
             found["entropy"] = entropy(binned, weights)
         return found
@@ -164,14 +165,17 @@ def entropy(values: Values, weights: Values) -> Values:
         values: (n,) answers; equal ones are one category.
         weights: (..., n) weights.
 
+    Returns:
+        (...) entropies, NaN where all weights are 0.
+
     Example:
         >>> float(np.exp(entropy(np.array([0.0, 0.0, 1.0, 1.0]), np.ones(4))).round(6))
         2.0
     """
     _, category = np.unique(values, return_inverse=True)
-    shares = weights @ np.eye(int(category.max()) + 1)[category] / weights.sum(axis=-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(-np.sum(np.where(shares > 0, shares * np.log(shares), 0.0), axis=-1))[()]
+        shares = weights @ np.eye(int(category.max()) + 1)[category] / weights.sum(axis=-1, keepdims=True)
+        return np.asarray(-np.sum(np.where(shares > 0, shares * np.log(shares), 0 * shares), axis=-1))[()]
 
 
 def judge(ratio: float, error: float) -> Literal["", "too little", "too much"]:

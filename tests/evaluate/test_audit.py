@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from popsim.evaluate import Sample, load_targets
-from popsim.evaluate.audit import audit, entropy, judge, variance_parts
+from popsim.evaluate.audit import audit, entropy, judge, spread_of, variance_parts
 from popsim.evaluate.causes import Settings, spread_warnings
+from popsim.evaluate.resampling import cell_of
 from popsim.evaluate.rows import HumanRows, OutcomeColumns
 from popsim.evaluate.targets import TargetFile
 from popsim.survey import load_questionnaire
@@ -130,6 +131,14 @@ def test_entropy_counts_weights_as_answers():
     assert entropy(np.array([0.0, 1.0]), np.array([3.0, 1.0])) == pytest.approx(
         entropy(np.array([0.0, 0.0, 0.0, 1.0]), np.ones(4))
     )
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["change", "choice"])
+def test_few_who_answer_among_many_are_missing_from_some_resamples(kind):
+    cell = cell_of(np.array([0.0, 1.0]), np.array([0, 1]), np.ones(2), 2)
+    found = spread_of(cell, kind, cell, np.zeros(9, dtype=np.int64), draws=60)
+    assert 0 < found["entropy"][1] < found["entropy"][0]
 
 
 @pytest.mark.parametrize(
