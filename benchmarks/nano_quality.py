@@ -5,8 +5,8 @@
 Figures: share of readable replies (temperature 1, first attempts, no constrained decoding), in the two oil arms and in
 every shipped study, waves and pages included; rank correlation between nano's mean answer for a person and the
 teacher's conditional mean, and Wasserstein-1 between all answers and the teacher's, each beside what as many answers of
-the teacher reach, which is as good as any model can be; how often the recall repeats a fact correctly, by field; the weight on a signal heard, by confidence, from
-paired prompts with and without it; trimmed SD over the teacher's, by arm.
+the teacher reach, which is as good as any model can be; how often the recall repeats a fact correctly, by field; the
+weight on a signal heard, by confidence, from paired prompts with and without it; trimmed SD over the teacher's, by arm.
 """
 
 import argparse

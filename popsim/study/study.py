@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from popsim.engines import Engine, open_engine
@@ -126,7 +127,7 @@ def sweep(
         All answers, with a column per swept path.
 
     Raises:
-        RunError: The folder belongs to another study or process.
+        RunError: The folder belongs to another study or process, or more answers of a point failed than it allows.
         EngineError: An engine cannot do what a point asks of it, or fails.
     """
     record = plan_record([point.scenario for point in points], replicates, freeze=freeze)
@@ -139,6 +140,7 @@ def sweep(
         with opened(cache if any(engine.reads == "text" for engine in engines.values()) else None) as lent:
             asking = partial(_asking, folder=Path(out), cache=lent)
             _sweep(points, replicates, Path(out), engines, respondent, asking, progress, settle)
+    _check_points(points, Path(out))
     return pd.read_parquet(Path(out) / "answers.parquet")
 
 
@@ -181,7 +183,8 @@ def _sweep(
             failed |= gone
             cells = {key: cell for key, cell in cells.items() if key not in failed}
             write_table(folder, "answers", _swept_answers(points, cells))
-            write_table(folder, "points", points_table(points, replicates, cells, failed))
+            unanswered = {key: cell.manifest["failures"]["share"] for key, cell in cells.items()}
+            write_table(folder, "points", points_table(points, replicates, unanswered, failed))
             people = next(iter(cells.values())).manifest
             manifest |= {name: people[name] for name in ("population_fit", "weights", "template")}
             counted = sum((cell.statuses for cell in cells.values()), Counter())
@@ -350,3 +353,18 @@ def _checked(done: Run, scenario: Scenario) -> Run:
             "the tables are complete, manifest.json counts the failures by arm"
         )
     return done
+
+
+def _check_points(points: Sequence[Point], folder: Path) -> None:
+    """Refuse a sweep in which more answers of some point failed than its scenario allows."""
+    table = pd.read_parquet(folder / "points.parquet")
+    allowed = table["point"].map({point.number: point.scenario.max_failures for point in points})
+    over = table["answers_failed"].gt(allowed)
+    if over.any():
+        worst = int(np.nanargmax(table["answers_failed"] - allowed))
+        point, replicate, share = (table[name].iloc[worst] for name in ("point", "replicate", "answers_failed"))
+        raise RunError(
+            f"{folder}: more answers failed than max_failures allows in {over.sum()} of {len(table)} points and "
+            f"replicates; of point {point}, replicate {replicate}, {share:.1%} failed and "
+            f"{allowed.iloc[worst]:.1%} may; the tables are complete, answers_failed in points.parquet has every share"
+        )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -245,16 +245,24 @@ def failures(counts: Counter[tuple[str, str]]) -> dict[str, Any]:
 def points_table(
     points: Sequence[Point],
     replicates: int,
-    complete: Container[tuple[int, int]],
+    unanswered: Mapping[tuple[int, int], float],
     failed: Mapping[tuple[int, int], Exception],
 ) -> pd.DataFrame:
-    """Make the points of a sweep: a row per point and replicate, with what was scanned and what came of it."""
+    """Make the points of a sweep: a row per point and replicate, with what was scanned and what came of it.
+
+    Args:
+        points: The points.
+        replicates: How often each was repeated.
+        unanswered: Of those that are complete, by point and replicate: the share of their answers that failed.
+        failed: What came in the way of the others.
+    """
     return pd.DataFrame(
         {
             "point": point.number,
             "replicate": replicate,
             **{path: str(v) if isinstance(v, dict | list) else v for path, v in point.values.items()},
-            "state": "complete" if (point.number, replicate) in complete else "failed",
+            "state": "complete" if (point.number, replicate) in unanswered else "failed",
+            "answers_failed": unanswered.get((point.number, replicate)),
             "error": str(failed.get((point.number, replicate), "")),
         }
         for point in points

@@ -129,6 +129,17 @@ def test_too_many_failures_fail_the_run_but_keep_its_tables():
     assert len(popsim.load_run("out").answers) == 100
 
 
+def test_too_many_failures_at_a_point_fail_the_sweep_but_keep_its_tables(study_file):
+    scenario = yaml.safe_load(study_file.read_text())
+    scenario |= {"engine": "engines_for_tests:Silent", "sweep": {"max_failures": [0.05, 1.0]}}
+    study_file.write_text(yaml.safe_dump(scenario))
+    for _ in range(2):
+        with pytest.raises(RunError, match=r"in 2 of 4 points.*of point 0, replicate 0, 100.0% failed and 5.0% may"):
+            popsim.sweep(list(popsim.sweep_points(study_file)), 2, "swept")
+        assert pd.read_parquet("swept/points.parquet")["answers_failed"].tolist() == [1.0] * 4
+    assert pd.read_parquet("swept/answers.parquet")["status"].eq("unreadable").all()
+
+
 def test_an_engine_that_forgets_a_prompt_is_found_out():
     class Forgets(Seeded):
         def answer(self, prompts):
