@@ -124,9 +124,8 @@ class Conversations:
         return quoted(said) if said else self._layout.not_provided
 
     def _shows(self, i: int, pages: Sequence[tuple[Vignette, Page]], number: int) -> bool:
-        return number < len(pages) and all(
-            condition.met(self._questions[condition.question], self._rows[i].get(condition.question, ()))
-            for condition in pages[number][1].show_if
+        return number < len(pages) and pages[number][1].is_shown(
+            lambda one: one.met(self._questions[one.question], self._rows[i].get(one.question, ()))
         )
 
 

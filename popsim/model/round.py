@@ -142,7 +142,7 @@ class Round(Prompts):
     def condition(self, i: int) -> str:
         """Say on which earlier answers the page of a prompt hangs; empty where it is shown to all."""
         pages = self._talks.pages[self.version[i]] if self._talks else ()
-        return " and ".join(str(one) for one in pages[self.number][1].show_if) if pages else ""
+        return pages[self.number][1].hangs_on() if pages else ""
 
     def _earlier(self, i: int) -> dict[str, float]:
         """Give the readable numbers and choices that a person answered in the wave before, by question."""

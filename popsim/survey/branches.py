@@ -32,14 +32,17 @@ class Condition(Frozen):
     question: Name
     among: tuple[Text, ...] = ()
     """Options, labels of scale points, or the declared words of "don't know" and refusal: one of these was given."""
+    not_among: tuple[Text, ...] = ()
+    """The same, none of which was given, but something else."""
     at_least: float | None = None
     at_most: float | None = None
     """Bounds of a number or a scale point, themselves included."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "Condition":
-        if bool(self.among) == (self.at_least is not None or self.at_most is not None):
-            raise ValueError("give either among, or at_least, at_most or both")
+        bounded = self.at_least is not None or self.at_most is not None
+        if bool(self.among) + bool(self.not_among) + bounded != 1:
+            raise ValueError("give among, or not_among, or at_least, at_most or both")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError(f"at_least {self.at_least:g} lies above at_most {self.at_most:g}")
         return self
@@ -47,6 +50,7 @@ class Condition(Frozen):
     def __str__(self) -> str:
         """Say it in words."""
         said = [f"is {' or '.join(map(repr, self.among))}"] if self.among else []
+        said += [f"is not {' or '.join(map(repr, self.not_among))}"] if self.not_among else []
         said += [f"is at least {self.at_least:g}"] if self.at_least is not None else []
         said += [f"is at most {self.at_most:g}"] if self.at_most is not None else []
         return f"{self.question} {' and '.join(said)}"
@@ -66,6 +70,8 @@ class Condition(Frozen):
         """
         if self.among:
             return not set(self.among).isdisjoint(_given(question, rows))
+        if self.not_among:
+            return _was_read(rows) and set(self.not_among).isdisjoint(_given(question, rows))
         low = float("-inf") if self.at_least is None else self.at_least
         high = float("inf") if self.at_most is None else self.at_most
         return any(row.status == "ok" and low <= row.value <= high for row in rows)
@@ -93,7 +99,7 @@ def repeat(question: Question, rows: Sequence[Answer], comma: str = ", ") -> str
 
 def _given(question: Question, rows: Sequence[Answer]) -> list[str]:
     """List the words of an answer: options, the label of a point, a text, or declared words."""
-    if not rows or rows[0].status not in ("ok", "dont_know", "refused"):
+    if not _was_read(rows):
         return []
     if rows[0].status != "ok":
         return [
@@ -102,6 +108,10 @@ def _given(question: Question, rows: Sequence[Answer]) -> list[str]:
     if isinstance(question, MultipleQuestion):
         return [row.label for row in rows if row.value == 1]
     return [rows[0].label] if rows[0].label else []
+
+
+def _was_read(rows: Sequence[Answer]) -> bool:
+    return bool(rows) and rows[0].status in ("ok", "dont_know", "refused")
 
 
 def answer_slots(page: "Page") -> frozenset[str]:
@@ -139,8 +149,8 @@ def branching(questionnaire: "Questionnaire") -> str:
     """
     for vignette in questionnaire.vignettes:
         for number, page in enumerate(vignette.pages):
-            if page.show_if:
-                return f"vignette {vignette.name}, page {number}: show_if"
+            for key in page.conditions:
+                return f"vignette {vignette.name}, page {number}: {key}"
             for name in sorted(answer_slots(page)):
                 return f"vignette {vignette.name}, page {number}: {{{{{ANSWER}{name}}}}}"
     return ""
@@ -165,7 +175,8 @@ def check_branches(questionnaire: "Questionnaire") -> None:
         _refuse_stray(vignette)
         for number, page in enumerate(vignette.pages):
             where = f"vignette {vignette.name}, page {number}"
-            refers = [("show_if", condition.question) for condition in page.show_if]
+            conditions = [(key, condition) for key, some in page.conditions.items() for condition in some]
+            refers = [(key, condition.question) for key, condition in conditions]
             for what, name in refers + [("a text", name) for name in sorted(answer_slots(page))]:
                 if name not in before:
                     problem = "is not asked on an earlier page" if name in asked else "is no question"
@@ -175,8 +186,8 @@ def check_branches(questionnaire: "Questionnaire") -> None:
                     )
                 if what == "a text" and isinstance(before[name], DensityQuestion):
                     raise ValueError(f"{where}: a text repeats {name!r}, whose answer is no single value")
-            for condition in page.show_if:
-                check_condition(f"{where}: show_if {condition.question}", condition, before[condition.question])
+            for key, condition in conditions:
+                check_condition(f"{where}: {key} {condition.question}", condition, before[condition.question])
             before = before | {question.name: question for question in page.questions}
 
 
@@ -186,14 +197,14 @@ def check_condition(where: str, condition: Condition, question: Question) -> Non
     Raises:
         ValueError: The message begins with the place of the condition.
     """
-    if not condition.among:
+    if not condition.among and not condition.not_among:
         if not isinstance(question, NumberQuestion | ScaleQuestion):
             raise ValueError(f"{where}: at_least and at_most need a number or a scale, not a {question.kind} question")
         return
     options = () if isinstance(question, DensityQuestion) else option_labels(question)
     points = question.labels.values() if isinstance(question, ScaleQuestion) else ()
     known = [words for words in (*options, *points, question.dont_know, question.refusal) if words]
-    for words in condition.among:
+    for words in (*condition.among, *condition.not_among):
         if words not in known:
             raise ValueError(
                 f"{where}: {words!r} is no answer to it{did_you_mean(words, known)} Allowed: "

@@ -1,7 +1,7 @@
 """Questionnaires: vignettes with parameters, shown page by page, each page with its questions."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +106,8 @@ class Page(Frozen):
     show_if: tuple[Condition, ...] = ()
     """Earlier answers, all of which the page hangs on; a single one may stand without a list. Only with the
     scenario's ``presentation: pages``."""
+    show_if_any: tuple[Condition, ...] = ()
+    """Earlier answers, of which at least one must be so as well."""
     questions: tuple[Question, ...] = Field(min_length=1)
     """A ``kind: grid`` among them is several questions that are answered alike."""
 
@@ -120,6 +122,25 @@ class Page(Frozen):
             **({"show_if": (given["show_if"],)} if alone else {}),
             **({"questions": expand_grids(given["questions"])} if "questions" in given else {}),
         }
+
+    @property
+    def conditions(self) -> dict[str, tuple[Condition, ...]]:
+        """What the page hangs on, by key; empty where it is shown to all."""
+        return {key: some for key in ("show_if", "show_if_any") if (some := getattr(self, key))}
+
+    def is_shown(self, met: Callable[[Condition], bool]) -> bool:
+        """Say whether the page is shown.
+
+        Args:
+            met: Whether a condition is met.
+        """
+        return all(map(met, self.show_if)) and (not self.show_if_any or any(map(met, self.show_if_any)))
+
+    def hangs_on(self) -> str:
+        """Say in words on which earlier answers the page hangs; empty where it is shown to all."""
+        said = [str(one) for one in self.show_if]
+        either = " or ".join(map(str, self.show_if_any))
+        return " and ".join([*said, *([f"({either})" if said else either] if either else [])])
 
 
 class Vignette(Frozen):
@@ -289,7 +310,7 @@ def _prefixed(vignette: Vignette, names: Mapping[str, str]) -> dict[str, Any]:
     slots |= {f"{ANSWER}{name}": f"{{{{{ANSWER}{long}}}}}" for name, long in names.items()}
     plain["pages"] = fill_in(plain["pages"], slots)
     for page in plain["pages"]:
-        for condition in page["show_if"]:
+        for condition in (*page["show_if"], *page["show_if_any"]):
             condition["question"] = names[condition["question"]]
         for question in page["questions"]:
             question["key"] = f"{vignette.name.capitalize()}_{question['key'] or question['name']}"

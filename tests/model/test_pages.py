@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from engines_for_tests import MadeUp
 
 import popsim
 from popsim.engines import Reply, answer_all, load_engine
 from popsim.errors import PopsimError
+from popsim.files import shipped
 from popsim.model import PopulationModel
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "pages"
@@ -92,6 +94,22 @@ def test_five_pages_with_branches_give_the_rows_of_a_hand_count(fielded):
     assert len(run.states) == 5
     assert run.manifest["failures"]["by_status"] == {"unreadable": {"all": 1}}
     assert run.manifest["counts"]["prompts"] == 20
+
+
+def test_alternatives_and_what_was_not_said_show_the_same_pages_as_the_options_named():
+    asked = yaml.safe_load(shipped("scenarios/questionnaires")["household_outlook"].read_text())
+    pages = asked["vignettes"][0]["pages"]
+    rest = {"question": "finances", "not_among": ["about the same", "cannot say", "better"]}
+    pages[1] |= {"show_if_any": [{"question": "finances", "among": ["better"]}, rest]}
+    del pages[1]["show_if"]
+    pages[3]["show_if"] = {"question": "direction", "not_among": ["the same", "cannot say"]}
+    Path("asked.yaml").write_text(yaml.safe_dump(asked, sort_keys=False))
+    one, other = (
+        popsim.run(popsim.load_scenario("household_outlook_pages", {"size": 60, "engine": "baseline"} | more), out)
+        for out, more in (("named", {}), ("others", {"questionnaire": "asked.yaml"}))
+    )
+    pd.testing.assert_frame_equal(one.answers, other.answers)
+    assert 0 < one.answers["question"].eq("size").sum() < 60
 
 
 def test_positions_count_what_each_respondent_was_asked(fielded):

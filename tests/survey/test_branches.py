@@ -1,5 +1,6 @@
 """What a questionnaire that is put on pages may say: conditions, earlier answers, grids, derived outcomes."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -41,6 +42,37 @@ def test_a_condition_looks_at_what_was_answered_and_at_nothing_unreadable():
     assert not met(NUMBER, rows((math.nan, "", "out_of_range")), at_least=0)
 
 
+def test_not_among_needs_another_answer_and_not_just_none():
+    assert met(CHOICE, rows((1.0, "bad", "ok")), not_among=["good"])
+    assert met(CHOICE, rows((math.nan, "no idea", "dont_know")), not_among=["good"])
+    assert not met(CHOICE, rows((0.0, "good", "ok")), not_among=["good", "no idea"])
+    assert not met(CHOICE, rows((math.nan, "", "unreadable")), not_among=["good"])
+    assert not met(CHOICE, [], not_among=["good"])
+    none = rows(*[(0.0, option, "ok") for option in "abc"])
+    assert met(SOME, none, not_among=["a", "b", "c"])
+
+
+def test_a_page_takes_all_of_its_conditions_and_one_of_the_alternatives():
+    def change(_, pages):
+        pages[2]["show_if"] = {"question": "rate", "at_least": 1}
+        pages[2]["show_if_any"] = [
+            {"question": "why", "not_among": ["luck"]},
+            {"question": "rate", "at_least": 5},
+        ]
+
+    asked = questionnaire(change)
+    page = asked.vignettes[0].pages[2]
+    assert page.hangs_on() == "rate is at least 1 and (why is not 'luck' or rate is at least 5)"
+    assert asked.vignettes[0].pages[0].hangs_on() == ""
+    assert page.model_copy(update={"show_if": ()}).hangs_on() == "why is not 'luck' or rate is at least 5"
+    questions = {one.name: one for one in asked.questions}
+    shown = {}
+    for rate, why in itertools.product((0, 3, 6), ("luck", "work")):
+        said = {"rate": [Answer("rate", float(rate), "", "ok")], "why": [Answer("why", 0.0, why, "ok")]}
+        shown[rate, why] = page.is_shown(lambda one, said=said: one.met(questions[one.question], said[one.question]))
+    assert [key for key, yes in shown.items() if yes] == [(3, "work"), (6, "luck"), (6, "work")]
+
+
 def test_an_answer_is_repeated_in_its_own_form():
     assert repeat(NUMBER, rows((2.0, "", "ok"))) == "2.0%"
     assert repeat(CHOICE, rows((1.0, "bad", "ok"))) == "bad"
@@ -79,13 +111,17 @@ WRONG = {
         lambda data, pages: pages[2].update(show_if={"question": "why", "among": ["lucky"]}),
         r"'lucky' is no answer to it; did you mean luck\? Allowed: luck, work",
     ),
+    "no option of an alternative": (
+        lambda data, pages: pages[2].update(show_if_any=[{"question": "why", "not_among": ["lucky"]}]),
+        r"page 2: show_if_any why: 'lucky' is no answer to it; did you mean luck\?",
+    ),
     "bounds of a choice": (
         lambda data, pages: pages[2].update(show_if={"question": "why", "at_least": 1}),
         r"at_least and at_most need a number or a scale, not a choice question",
     ),
     "nothing to look for": (
         lambda data, pages: pages[2].update(show_if={"question": "why"}),
-        r"pages\.2\.show_if\.0: give either among, or at_least, at_most or both",
+        r"pages\.2\.show_if\.0: give among, or not_among, or at_least, at_most or both",
     ),
     "bounds the wrong way round": (
         lambda data, pages: pages[2].update(show_if={"question": "rate", "at_least": 5, "at_most": 1}),
