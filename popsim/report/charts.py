@@ -144,6 +144,23 @@ def lines(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int, 
     return finish(alt.layer(*layers), width, 230 + 14 * (len(groups) // 3), words)
 
 
+def scatter(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int) -> alt.LayerChart:
+    """Draw points and a line through them.
+
+    Args:
+        frame: ``x, mean, line``.
+        titles: Of the two axes.
+        words: What is to be seen.
+        width: In pixels.
+    """
+    x = alt.X("x:Q", title=_folded(titles[0], width), axis=alt.Axis(tickCount=6), scale=alt.Scale(zero=False))
+    y = alt.Y("mean:Q", title=titles[1], axis=alt.Axis(tickCount=5), scale=alt.Scale(zero=False))
+    base = alt.Chart(frame).encode(x=x)
+    line = base.mark_line(strokeWidth=2, color=MUTED).encode(y=alt.Y("line:Q", title=titles[1]))
+    points = base.mark_point(size=40, filled=True, opacity=1, color=PALETTE[0]).encode(y=y)
+    return finish(alt.layer(line, points), width, 230, words)
+
+
 def heat(frame: pd.DataFrame, titles: tuple[str, str], words: str, width: int) -> alt.LayerChart:
     """Draw a surface over two scanned values as cells with their means written in them.
 

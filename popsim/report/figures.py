@@ -232,22 +232,45 @@ def _revisions(material: Material) -> Named:
 
 def _surfaces(material: Material) -> Named:
     """Draw the mean answer over the swept values: a heat map of the first two, a line for a single one."""
-    answers, labels = material.responses
+    answers, _ = material.responses
     if answers.empty:
         return
     cells = surface.cells(answers, material.paths)
     grid = surface.is_grid(cells, material.paths)
+    if not grid and surface.is_scattered(cells, material.paths):
+        yield from _slopes(material, cells)
+        return
     paths = list(material.paths)[:2] if grid else list(material.paths)
     found = surface.surface(cells, paths)
-    arms = found["arm"].nunique() > 1
     averaged = f" Averaged over {', '.join(material.paths[2:])}." if grid and material.paths[2:] else ""
     for (arm, name), part in found.groupby(["arm", "question"], sort=False, observed=True):
-        title = labels[str(name)] + (f" ({arm})" if arms else "")
+        title = _outcome(material, str(arm), str(name))
         note = f"Mean over {int(part['n'].max())} replicates at each point, whose people differ.{averaged}"
         note += "" if grid and len(paths) > 1 else " Lines: 95 % intervals over replicates."
         draw = partial(_draw_surface if grid else _draw_points, part, paths, title)
         data = part.drop(columns=["arm", "question"])
         yield f"sweep-{arm}-{name}", Figure("sweep", title, note, data, draw)
+
+
+def _slopes(material: Material, cells: pd.DataFrame) -> Named:
+    """Draw scattered points along each swept path of numbers, a picture each."""
+    for plane in surface.planes(cells, material.paths):
+        title = _outcome(material, plane.arm, plane.question)
+        for path in plane.numeric:
+            found = surface.along(plane, path)
+            note = (
+                f"Mean over {len(plane.means)} replicates at each point, with the other paths at their average by the "
+                f"plane through all points, which explains {plane.explained:.0%} of the variance between them (line)."
+            )
+            draw = partial(charts.scatter, found, (path, title), f"{title} over {path}, and a straight line")
+            named, data = f"sweep-{plane.arm}-{plane.question}-{path}", found.rename(columns={"x": path})
+            yield named, Figure("sweep", f"{title} over {path}", note, data, draw)
+
+
+def _outcome(material: Material, arm: str, name: str) -> str:
+    """Name an outcome, and the arm where there are several."""
+    answers, labels = material.responses
+    return labels[name] + (f" ({arm})" if answers["arm"].nunique() > 1 else "")
 
 
 def _draw_points(part: pd.DataFrame, paths: list[str], title: str, width: int) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from popsim.report.plans import contents, of_manifest
 
 Manifest = Mapping[str, Any]
+_LISTED = 12
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _COUNTS = {
     "prompts": "prompts",
@@ -234,12 +235,19 @@ def _sampling(scenario: Mapping[str, Any]) -> str:
 
 def _swept(identity: Mapping[str, Any]) -> str:
     points = identity["points"]
-    paths = {path: list(dict.fromkeys(str(p["values"][path]) for p in points)) for path in points[0]["values"]}
-    listed = "\n".join(f"{path}: {', '.join(values)}" for path, values in paths.items())
+    listed = "\n".join(f"{path}: {_scanned([p['values'][path] for p in points])}" for path in points[0]["values"])
     total = (
         f"{len(points)} points, {identity['replicates']} replicates each; what is swept stands below as at the first"
     )
     return f"{total}\n{listed}"
+
+
+def _scanned(values: Sequence[Any]) -> str:
+    """List the values of a path; many numbers by their ends."""
+    known = list(dict.fromkeys(map(str, values)))
+    if len(known) > _LISTED and all(isinstance(one, int | float) for one in values):
+        return f"{len(known)} values from {min(values):.4g} to {max(values):.4g}"
+    return ", ".join(known)
 
 
 def _information(scenario: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -42,6 +42,11 @@ _CONTRASTS = (
     "Contrasts are taken within a replicate, whose points share people and random draws, and averaged over replicates; "
     "n counts replicates, intervals are Student's t at 95 %."
 )
+_SLOPES = (
+    "The points are spread, so a plane is fitted through them in each replicate: a contrast is what it says of going "
+    "from the lowest value of a path to its highest, the others held. R² is the share of the variance between points "
+    "that it explains; where that is low, straight lines hide noise, a bend or an interaction: look at the pictures."
+)
 _LEARNED = (
     "Weight on the message: b1 of update = b0 + b1 shown (signal - prior) + b2 shown + b3 (signal - prior), with those "
     "to whom it was not shown as controls. rule: the beliefs that move by Bayes' rule; answers: what respondents said; "
@@ -207,17 +212,17 @@ def _given(reply: Any) -> str:
 
 
 def _sweep(material: Material) -> Part:
-    """Show contrasts between the ends of each swept path, and interactions."""
+    """Show what each swept path does, and interactions."""
     answers, labels = material.responses
     if answers.empty:
         return Part("sweep", "Dose and response")
     cells = surface.cells(answers, material.paths)
-    compare = surface.contrasts if surface.is_grid(cells, material.paths) else surface.from_first
-    found = compare(cells, material.paths)
+    found = surface.compare(cells, material.paths)
     found = found.assign(question=[labels[str(name)] for name in found["question"]])
     if found["arm"].nunique() < 2:
         found = found.drop(columns="arm")
-    return Part("sweep", "Dose and response", [_CONTRASTS], tables=[tabulate(found, "Contrasts")])
+    lines = [_CONTRASTS] + [_SLOPES] * ("R²" in found)
+    return Part("sweep", "Dose and response", lines, tables=[tabulate(found, "Contrasts")])
 
 
 def _cost(material: Material) -> Part:

@@ -1,13 +1,51 @@
-"""What a sweep shows: the mean at each point, contrasts and their interaction from paired replicates."""
+"""What a sweep shows: the mean at each point, and contrasts, interactions and slopes from paired replicates."""
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from popsim.report.summaries import mean_interval
 from popsim.weighted import moments
+
+_COMPARED = ["arm", "question", "contrast", "mean", "low", "high", "sd", "n"]
+_SPARE = 2
+"""So many points more than terms are needed for a plane through them to say anything."""
+
+
+class Plane(NamedTuple):
+    """A plane through the means of one outcome at scattered points, by least squares in each replicate.
+
+    Attributes:
+        arm: The arm.
+        question: The outcome.
+        points: (k) the swept values.
+        terms: (k, c) from `terms`.
+        means: (r, k) of each replicate at each point; a point that lacks a replicate is left out.
+        slopes: (r, 1 + c) the height where all terms are 0, then what each term adds.
+    """
+
+    arm: str
+    question: str
+    points: pd.DataFrame
+    terms: pd.DataFrame
+    means: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+
+    @property
+    def numeric(self) -> list[str]:
+        """The paths of numbers."""
+        return [str(path) for path, column in self.points.items() if _is_number(column)]
+
+    @property
+    def explained(self) -> float:
+        """The share of the variance between points that the plane explains (R²), mean over replicates."""
+        fitted = self.slopes[:, :1] + self.slopes[:, 1:] @ self.terms.to_numpy().T
+        return float(1 - ((self.means - fitted).var(axis=1) / self.means.var(axis=1)).mean())
 
 
 def levels(answers: pd.DataFrame, path: str) -> list[object]:
@@ -58,12 +96,108 @@ def is_grid(cell_means: pd.DataFrame, paths: Sequence[str]) -> bool:
     return found == math.prod(cell_means[path].nunique() for path in paths)
 
 
+def terms(points: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
+    """Write swept values as the terms of a plane, each named by the contrast that it stands for.
+
+    Args:
+        points: A row per point.
+        paths: The swept columns.
+
+    Returns:
+        Per path of numbers one column, from 0 at the lowest to 1 at the highest; per path of others a column of 0 and 1
+        for each value but the first.
+
+    Example:
+        >>> terms(pd.DataFrame({"reach": [0.2, 0.4, 0.6], "who": ["a", "b", "a"]}), ["reach", "who"]).round(2)
+           reach: 0.6 less 0.2  who: b less a
+        0                  0.0            0.0
+        1                  0.5            1.0
+        2                  1.0            0.0
+    """
+    found = {}
+    for path in paths:
+        known, column = levels(points, path), points[path]
+        if _is_number(column):
+            low, high = column.min(), column.max()
+            found[f"{path}: {high:.4g} less {low:.4g}"] = (column - low) / (high - low)
+        else:
+            found |= {f"{path}: {one} less {known[0]}": (column == one).astype(float) for one in known[1:]}
+    return pd.DataFrame(found)
+
+
+def _is_number(column: "pd.Series[Any]") -> bool:
+    plain = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return bool(plain) and column.nunique() > 1
+
+
+def is_scattered(cell_means: pd.DataFrame, paths: Sequence[str]) -> bool:
+    """Say whether the points are enough, and differ enough, for a plane through them."""
+    found = terms(cell_means[list(paths)].drop_duplicates(), paths).to_numpy()
+    columns = np.column_stack([np.ones(len(found)), found])
+    count = columns.shape[1]
+    return len(found) >= count + _SPARE and bool(np.linalg.matrix_rank(columns) == count)
+
+
+def planes(cell_means: pd.DataFrame, paths: Sequence[str]) -> Iterator[Plane]:
+    """Fit a plane for each arm and question that has points enough (`is_scattered`)."""
+    for (arm, question), part in cell_means.groupby(["arm", "question"], sort=False, observed=True):
+        place = part.groupby(list(paths), sort=False, observed=True).ngroup()
+        means = part.pivot_table(index="replicate", columns=place, values="mean").dropna(axis=1)
+        points = part.loc[~place.duplicated(), list(paths)].iloc[means.columns].reset_index(drop=True)
+        if is_scattered(points, paths):
+            columns = terms(points, paths)
+            ones = np.column_stack([np.ones(len(columns)), columns])
+            fitted = np.linalg.lstsq(ones, means.to_numpy().T, rcond=None)[0].T
+            yield Plane(str(arm), str(question), points, columns, means.to_numpy(), fitted)
+
+
+def slopes(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
+    """Give what each swept path does over its whole range along a plane through all points, the others held.
+
+    For designs that spread their points (Latin hypercubes, Sobol sequences). The plane is fitted within each replicate,
+    whose points share people and draws; intervals come from the differences between replicates. Source: regression
+    coefficients as measures of sensitivity, Saltelli et al. 2008, Global Sensitivity Analysis: The Primer, ch. 1.2.5.
+
+    Returns:
+        Columns ``arm, question, contrast, mean, low, high, sd, n, R²``; the last is `Plane.explained`.
+    """
+    rows = [
+        {"arm": plane.arm, "question": plane.question, "contrast": name, **mean_interval(slope), "R²": plane.explained}
+        for plane in planes(cell_means, paths)
+        for name, slope in zip(plane.terms, plane.slopes.T[1:], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=[*_COMPARED, "R²"])
+
+
+def along(plane: Plane, path: str) -> pd.DataFrame:
+    """Give the mean at each point as it would be with the other paths at their average: a partial residual plot.
+
+    Args:
+        plane: A plane.
+        path: One of its paths, of numbers.
+
+    Returns:
+        ``x, mean, line`` over replicates, by x: the mean, less what the plane says of the others, and the plane.
+    """
+    rest = [i for i, name in enumerate(plane.terms) if not str(name).startswith(f"{path}: ")]
+    height, slope = plane.slopes[:, 0].mean(), plane.slopes[:, 1:].mean(axis=0)
+    off = (plane.terms - plane.terms.mean()).to_numpy()[:, rest] @ slope[rest]
+    line = height + plane.terms.to_numpy() @ slope - off
+    return pd.DataFrame({"x": plane.points[path], "mean": plane.means.mean(axis=0) - off, "line": line}).sort_values(
+        "x"
+    )
+
+
 def named_points(frame: pd.DataFrame, paths: Sequence[str]) -> list[str]:
     """Name each row's point by what differs from the first one."""
     first = frame[list(paths)].iloc[0]
     rows = frame[list(paths)].itertuples(index=False)
     differing = ([(p, v) for p, v, other in zip(paths, row, first, strict=True) if v != other] for row in rows)
-    return [", ".join(f"{path} {value}" for path, value in values) or "the first point" for values in differing]
+    return [", ".join(f"{path} {_short(value)}" for path, value in values) or "the first point" for values in differing]
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def from_first(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
@@ -79,7 +213,14 @@ def from_first(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
         for point in wide.columns[1:]:
             change = mean_interval((wide[point] - wide.iloc[:, 0]).dropna())
             rows.append({"arm": arm, "question": question, "contrast": f"{point} less the first point", **change})
-    return pd.DataFrame(rows, columns=["arm", "question", "contrast", "mean", "low", "high", "sd", "n"])
+    return pd.DataFrame(rows, columns=_COMPARED)
+
+
+def compare(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
+    """Compare the points of a design: `contrasts` of a grid, `slopes` of scattered points, else `from_first`."""
+    if is_grid(cell_means, paths):
+        return contrasts(cell_means, paths)
+    return (slopes if is_scattered(cell_means, paths) else from_first)(cell_means, paths)
 
 
 def contrasts(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
@@ -118,4 +259,4 @@ def contrasts(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:
                 change = (both - one - other + none).dropna()
                 name = f"interaction of {first} and {second}"
                 rows.append({"arm": arm, "question": question, "contrast": name, **mean_interval(change)})
-    return pd.DataFrame(rows, columns=["arm", "question", "contrast", "mean", "low", "high", "sd", "n"])
+    return pd.DataFrame(rows, columns=_COMPARED)

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+import yaml
 from evil_study import EVIL, Evil, evil_study
 
 import popsim
@@ -139,6 +140,34 @@ def test_a_sweep_has_surfaces_contrasts_and_the_statement(swept):
     assert "The surface below is what was coded, by construction." in text
     assert "interaction of news.0.reach and people.confidence" in text
     assert set(figures(gather(swept))) >= {"sweep-rise-inflation_2", "sweep-rise-change-inflation"}
+
+
+def test_scattered_points_have_slopes_and_a_picture_along_each_path(tmp_path):
+    told = {"variable": "inflation", "value": 6.0, "sd": 1.0, "unit": "%"}
+    study = {
+        "name": "spread",
+        "title": "Spread",
+        "population": "us_adults_2018",
+        "size": 30,
+        "questionnaire": "oil_price",
+        "group": "households",
+        "arms": {"rise": {}},
+        "news": [{"name": "forecast", "text": "{{value}}%", "source": "radio", "reach": 0.2, "signal": told}],
+        "engine": "baseline",
+        "sweep": {"news.0.reach": {"low": 0, "high": 1}, "people.confidence_shift": [-1, 0, 1]},
+        "design": {"kind": "latin_hypercube", "points": 14},
+    }
+    (tmp_path / "spread.yaml").write_text(yaml.safe_dump(study))
+    popsim.sweep(list(popsim.sweep_points(tmp_path / "spread.yaml")), 2, tmp_path / "out")
+    material = gather(popsim.load_run(tmp_path / "out"))
+    text = Reader(page(material)).text
+    assert "news.0.reach: 14 values from 0." in text
+    assert "people.confidence_shift: 1 less -1" in text
+    assert "R² is the share of the variance between points" in text
+    drawn = figures(material)["sweep-rise-inflation_1-news.0.reach"]
+    assert len(drawn.data) == 14
+    assert drawn.data["line"].iloc[-1] - drawn.data["line"].iloc[0] > 0.5  # all who hear of 6 % move up
+    assert drawn.chart(340).to_dict()["width"] == 340
 
 
 def test_an_unfinished_sweep_names_the_runs_without_answers(swept, tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -8,8 +9,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from popsim.report.parts import number, tabulate
 from popsim.report.summaries import MOST_BINS, bin_width, histogram, mean_interval, means, share_interval, spread
-from popsim.report.surface import cells, contrasts, surface
+from popsim.report.surface import along, cells, compare, contrasts, is_scattered, planes, surface
 
+PATHS = ["reach", "weight", "who"]
 FINITE = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 
 
@@ -71,6 +73,55 @@ def test_contrasts_are_taken_within_replicates_and_interactions_are_differences_
     flat = surface(means_of_cells, ["a"])
     assert flat["mean"].tolist() == pytest.approx([11.5, 15.5])
     assert flat["n"].tolist() == [3, 3]
+
+
+def scattered(noise=0.0, points=12, replicates=3):
+    """Means at points of a Latin hypercube: 2 for all of reach, -3 a unit of weight, 1 for b rather than a."""
+    random = np.random.default_rng(4)
+    spread = stats.qmc.LatinHypercube(2, rng=random).random(points)
+    at = pd.DataFrame({"reach": spread[:, 0], "weight": 5 * spread[:, 1], "who": np.tile(["a", "b"], points // 2)})
+    truth = 2 * at["reach"] - 3 * at["weight"] + at["who"].eq("b")
+    parts = [
+        at.assign(arm="x", question="q", replicate=r, mean=10 * r + truth + noise * random.normal(size=points))
+        for r in range(replicates)
+    ]
+    return at, pd.concat(parts, ignore_index=True)
+
+
+def test_slopes_of_scattered_points_are_found_again_whatever_lies_between_replicates():
+    at, frame = scattered()
+    found = compare(frame, PATHS)
+    ranges = [np.ptp(at["reach"]), np.ptp(at["weight"])]
+    assert found["mean"].tolist() == pytest.approx([2 * ranges[0], -3 * ranges[1], 1])
+    assert found["sd"].tolist() == pytest.approx([0, 0, 0], abs=1e-9)
+    assert found["R²"].tolist() == pytest.approx([1, 1, 1])
+    assert found["contrast"][2] == "who: b less a"
+    [plane] = planes(frame, PATHS)
+    line = along(plane, "weight")
+    assert np.diff(line["mean"]) / np.diff(line["x"]) == pytest.approx(-3)  # the other paths are taken out
+    assert line["mean"].to_numpy() == pytest.approx(line["line"].to_numpy())
+    assert line["mean"].mean() == pytest.approx(frame["mean"].mean())
+
+
+def test_slopes_and_what_they_explain_agree_with_statsmodels():
+    at, frame = scattered(noise=1.0)
+    found = compare(frame, PATHS)
+    fits = [smf.ols("mean ~ reach + weight + who", part).fit() for _, part in frame.groupby("replicate")]
+    each = np.array([[fit.params["reach"] * np.ptp(at["reach"]), fit.params["who[T.b]"]] for fit in fits])
+    assert found["mean"].to_numpy()[[0, 2]] == pytest.approx(each.mean(axis=0))
+    assert found["low"][0] == pytest.approx(stats.ttest_1samp(each[:, 0], 0).confidence_interval(0.95).low)
+    assert found["R²"][0] == pytest.approx(np.mean([fit.rsquared for fit in fits]))
+
+
+def test_a_point_without_one_replicate_is_left_out_and_few_points_are_compared_with_the_first():
+    _, frame = scattered()
+    [plane] = planes(frame.drop(index=[5]), PATHS)
+    assert plane.means.shape == (3, 11)
+    few = frame[frame["reach"].isin(frame["reach"][:5])]
+    assert not is_scattered(few, PATHS)
+    assert compare(few, PATHS)["contrast"].str.endswith("less the first point").all()
+    ablation = pd.DataFrame({"a": [True, False, True, True, True], "b": [True, True, False, True, True]})
+    assert not is_scattered(ablation, ["a", "b"])
 
 
 def test_numbers_are_aligned_by_column_and_missing_ones_are_empty():
