@@ -70,6 +70,9 @@ class DrawSettings(Frozen):
     """People for validation. One person in 32 is set aside, by what is said about them."""
     uniform_confidence: Share = 0.5
     """Share of people whose confidence is any of the five levels with equal probability, instead of as drawn."""
+    uniform_priors: Share = 0.5
+    """Share of people each of whose prior expectations is any of its answers with equal probability: of those of US
+    adults one is given by six in seven, and what the others do would hardly be learned."""
     module_off: Share = 0.08
     """Probability that a module is off, for each module."""
     reasoning_off: Share = 0.08

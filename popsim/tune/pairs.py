@@ -19,8 +19,7 @@ from popsim.engines.baseline import Baseline
 from popsim.model import PopulationModel, Round
 from popsim.model.pages import pages_of
 from popsim.network import FollowNetwork, NoNetwork
-from popsim.population import CONFIDENCE_LEVELS, Words, sample_people
-from popsim.population.values import categorical
+from popsim.population import Words, sample_people
 from popsim.scenario import Modules, News, Scenario, Signal, load_scenario
 from popsim.slots import fill
 from popsim.survey import Question
@@ -294,7 +293,7 @@ def _item(name: str, kind: NewsKind, rng: np.random.Generator) -> News:
 
 
 def _people(scenario: Scenario, settings: DrawSettings, part: Part, rng: np.random.Generator) -> pd.DataFrame:
-    """Draw people of one part, some with a confidence that is uniform over the levels."""
+    """Draw people of one part, some with a confidence and some with priors that are uniform over what they can be."""
     size = SET_ASIDE * _CELL_HELD_OUT if part == "held_out" else max(1, settings.cell // _sittings(scenario))
     people = sample_people(scenario.population, size, scenario.seed, scenario.priors.overrides)
     if scenario.population.from_table and (part == "held_out" or rng.random() < _RECOMBINED):
@@ -303,11 +302,17 @@ def _people(scenario: Scenario, settings: DrawSettings, part: Part, rng: np.rand
     aside = np.array([is_held_out(words.describe(words.of(row))) for row in range(len(people))])
     kept = people[aside if part == "held_out" else ~aside].reset_index(drop=True)
     if "confidence" in kept:
-        codes = kept["confidence"].cat.codes.to_numpy().astype(np.int64)
-        uniform = rng.random(len(kept)) < settings.uniform_confidence
-        codes[uniform] = rng.integers(len(CONFIDENCE_LEVELS), size=int(uniform.sum()))
-        kept["confidence"] = categorical(codes, CONFIDENCE_LEVELS, ordered=True)
-    return kept
+        kept["confidence"] = _evened(kept["confidence"], settings.uniform_confidence, rng)
+    priors = scenario.population.priors
+    evened = {name: _evened(kept[name], settings.uniform_priors, rng) for name in (priors.columns if priors else ())}
+    return kept.assign(**evened)
+
+
+def _evened(column: pd.Series, share: float, rng: np.random.Generator) -> pd.Series:
+    """Draw a share of a column anew, each of its categories alike."""
+    anew = rng.random(len(column)) < share
+    drawn = pd.Series(rng.choice(column.cat.categories, len(column)), index=column.index)
+    return column.mask(anew, drawn.astype(column.dtype))
 
 
 def _recombine(people: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 import re
 
+import pandas as pd
 import pytest
 
 from popsim.files import shipped
@@ -100,6 +101,17 @@ def test_everything_varies(pairs):
     assert len({one["person"]["confidence"] for one in facts if one["person"].get("confidence")}) == 5
     assert {True, False} == {pair.reasoning for pair in pairs}
     assert any("(in Scenario 2)" in text(pair) for pair in pairs)
+
+
+def test_rare_priors_are_as_common_as_asked():
+    def shares(**more):
+        settings = only("oil_price_fall", cell=60, answers=1, module_off=0, **more)
+        said = pd.Series([pair.facts["person"]["prices_prior"] for pair in draw_pairs(settings, "train", 500)])
+        return said.value_counts(normalize=True)
+
+    as_drawn, evened = shares(uniform_priors=0), shares(uniform_priors=1)
+    assert as_drawn["down"] == pytest.approx(0.027, abs=0.025)
+    assert evened[["up", "same", "down"]].tolist() == pytest.approx([1 / 3] * 3, abs=0.06)
 
 
 def test_the_number_heard_is_the_number_said(pairs):
