@@ -19,10 +19,9 @@ from popsim.report.summaries import (
     means,
     option_shares,
     person_means,
+    person_share,
     revisions,
-    share_interval,
     spread,
-    status_counts,
 )
 from popsim.slots import did_you_mean
 
@@ -78,7 +77,7 @@ def _answers(material: Material) -> Named:
             found = _shares(material, question)
             if len(found):
                 what = "Mean probability of each range" if question.kind == "density" else "Share of each option"
-                note = f"{question.text} {what}, with its 95 % interval."
+                note = f"{question.text} {what}, with its 95 % interval over respondents."
                 draw = partial(charts.options, found, f"{what}: {question.text}")
                 yield f"answers-{question.name}", Figure("answers", label(question), note, found, draw)
 
@@ -167,17 +166,15 @@ def _compared(material: Material) -> Named:
 def _failures(material: Material) -> Named:
     """Draw how many answers could not be read and why, where any could not."""
     answers = material.table("answers")
-    counts = status_counts(answers).astype({"status": str, "arm": str}) if len(answers) else answers
-    failed = sorted(set(counts["status"]) - LEGAL) if len(counts) else []
+    failed = sorted(set(answers["status"].astype(str)) - LEGAL) if len(answers) else []
     if not failed:
         return
-    found, total = counts.set_index(["arm", "status"])["count"], counts.groupby("arm")["count"].sum()
     data = pd.DataFrame(
-        {"row": arm, "option": status, **share_interval(int(found.get((arm, status), 0)), int(n))}
-        for arm, n in total.items()
+        {"row": str(arm), "option": status, **person_share(part, part["status"].eq(status))}
+        for arm, part in answers.groupby("arm", observed=True)
         for status in failed
     )
-    note = "Share of all answers of an arm, with Wilson's 95 % interval."
+    note = "Share of all answers of an arm, with Wilson's 95 % interval over respondents."
     draw = partial(charts.options, data, "Share of answers that failed, by reason")
     yield "failures", Figure("failures", "Answers that failed", note, data, draw)
 

@@ -111,10 +111,39 @@ def means(answers: pd.DataFrame, questions: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "sd", "n"])
 
 
-def option_shares(answers: pd.DataFrame, question: Any) -> pd.DataFrame:
-    """Give the share of each option of a choice or multiple question by arm, with Wilson's interval.
+def person_share(answers: pd.DataFrame, hit: "pd.Series[bool]") -> dict[str, float]:
+    """Give the share of answers of some kind, people counting by weight, with Wilson's interval.
 
-    Weighted answers count for as many as Kish's effective number of them.
+    Several answers of one person are alike, so they tell less than as many people's. The interval is that of the number
+    of independent answers that would vary as much: share (1 - share) over the variance of the mean over persons (Kish's
+    design effect; Dean and Pagano 2015 on intervals of this kind), at least the effective number of persons and at most
+    that of answers.
+
+    Args:
+        answers: ``replicate, person, weight``, a row per answer.
+        hit: (answers) whether each is of the kind.
+
+    Returns:
+        ``share, low, high, n``; ``n`` counts persons.
+
+    Example:
+        >>> frame = pd.DataFrame({"replicate": 0, "person": [0, 0, 1, 1], "weight": 1.0})
+        >>> alike = person_share(frame, pd.Series([True, True, False, False]))
+        >>> {name: round(x, 3) for name, x in alike.items()}
+        {'share': 0.5, 'low': 0.095, 'high': 0.905, 'n': 2}
+    """
+    each = answers.assign(hit=hit).groupby(_PERSON, sort=False, observed=True)
+    people = each.agg(hit=("hit", "mean"), weight=("weight", "first"))
+    said, weight, n = people["hit"].to_numpy(np.float64), people["weight"].to_numpy(np.float64), len(people)
+    share, persons = moments(said, weight)[0], effective_size(weight)
+    variance = ((weight * (said - share)) ** 2).sum() / weight.sum() ** 2 * n / max(n - 1, 1)
+    alone = share * (1 - share) / variance if variance > 0 else persons
+    effective = min(max(alone, persons), effective_size(answers["weight"]))
+    return share_interval(share * n, n, effective)
+
+
+def option_shares(answers: pd.DataFrame, question: Any) -> pd.DataFrame:
+    """Give the share of each option of a choice or multiple question by arm, as `person_share` does.
 
     Returns:
         Columns ``arm, wave, option, share, low, high, n``; every option has a row, chosen or not.
@@ -122,20 +151,15 @@ def option_shares(answers: pd.DataFrame, question: Any) -> pd.DataFrame:
     here = answers[answers["question"].eq(question.name) & answers["status"].eq("ok")]
     rows = []
     for (arm, wave), part in here.groupby(["arm", "wave"], sort=False, observed=True):
-        multiple = question.kind == "multiple"
-        times = len(question.options) if multiple else 1
-        n, effective = len(part) // times, effective_size(part["weight"]) / times
-        chosen = part[part["value"].ne(0)] if multiple else part
-        counts = chosen.groupby("label", observed=True)["weight"].sum() * len(part) / part["weight"].sum()
-        rows += [
-            {"arm": arm, "wave": wave, "option": o, **share_interval(float(counts.get(o, 0.0)), n, effective)}
-            for o in question.options
-        ]
+        for option in question.options:
+            mine = part["label"].eq(option)
+            asked, hit = (part[mine], part["value"].ne(0)) if question.kind == "multiple" else (part, mine)
+            rows.append({"arm": arm, "wave": wave, "option": option, **person_share(asked, hit)})
     return pd.DataFrame(rows, columns=["arm", "wave", "option", "share", "low", "high", "n"])
 
 
 def bin_shares(distributions: pd.DataFrame, question: Any) -> pd.DataFrame:
-    """Give the mean probability of each bin of a density question by arm, over answers with their weights.
+    """Give the mean probability of each bin of a density question by arm, over persons with their weights.
 
     Returns:
         Columns ``arm, wave, option, share, low, high, n``, the option being the bin's label.
@@ -143,7 +167,8 @@ def bin_shares(distributions: pd.DataFrame, question: Any) -> pd.DataFrame:
     here = distributions[distributions["question"].eq(question.name)]
     rows = []
     for (arm, wave, place), part in here.groupby(["arm", "wave", "value"], sort=True, observed=True):
-        found = mean_interval(part["probability"], part["weight"])
+        each = part.groupby(_PERSON, sort=False, observed=True).agg({"probability": "mean", "weight": "first"})
+        found = mean_interval(each["probability"], each["weight"])
         label = question.bins[int(str(place).partition(".")[0])].label
         rows.append(
             {"arm": arm, "wave": wave, "option": label, "share": found["mean"]}

@@ -19,7 +19,7 @@ import popsim
 from popsim.engines import Reply
 from popsim.report.figures import figures
 from popsim.report.parts import parts
-from popsim.report.summaries import bin_shares, mean_interval, means, revisions, share_interval
+from popsim.report.summaries import bin_shares, mean_interval, means, person_share, revisions, share_interval
 from popsim.report.surface import cells
 from popsim.scenario import load_scenario
 from popsim.study.pages import gather
@@ -257,6 +257,47 @@ def test_shares_have_wilsons_interval_and_a_wider_one_where_weights_differ(n, da
     assert wider["low"] <= found["low"] <= found["high"] <= wider["high"]
     half = proportion_confint(count / 2, n / 2, method="wilson")
     assert (wider["low"], wider["high"]) == pytest.approx(half, abs=1e-12)
+
+
+def often(hits, weight=None):
+    """Answers of people, (persons, draws), as a table and as hits."""
+    persons, draws = hits.shape
+    weight = np.ones(persons) if weight is None else weight
+    frame = pd.DataFrame({"replicate": 0, "person": np.repeat(np.arange(persons), draws)})
+    return frame.assign(weight=np.repeat(weight, draws)), pd.Series(hits.ravel())
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=60), st.integers(1, 7))
+def test_saying_the_same_again_narrows_no_interval_of_a_share(said, draws):
+    once = person_share(*often(np.array(said)[:, None]))
+    assert person_share(*often(np.tile(np.array(said)[:, None], draws))) == pytest.approx(once)
+    wilson = proportion_confint(sum(said), len(said), method="wilson")
+    assert (once["low"], once["high"]) == pytest.approx(wilson, abs=1e-12)
+
+
+def test_draws_that_have_nothing_to_do_with_the_person_count_as_answers():
+    hits = np.random.default_rng(3).random((400, 5)) < 0.3
+    found = person_share(*often(hits))
+    assert found["n"] == 400
+    wilson = proportion_confint(hits.sum(), hits.size, method="wilson")
+    assert found["high"] - found["low"] == pytest.approx(wilson[1] - wilson[0], rel=0.1)
+
+
+def test_the_interval_of_a_share_is_as_wide_as_the_persons_vary():
+    random = np.random.default_rng(4)
+    weight = random.uniform(0.5, 2, 300)
+    hits = random.random((300, 4)) < random.beta(0.6, 1, 300)[:, None]
+    frame, hit = often(hits, weight)
+    found = person_share(frame, hit)
+    fit = sm.WLS(hit.astype(float), np.ones(len(hit)), weights=frame["weight"]).fit(
+        cov_type="cluster", cov_kwds={"groups": frame["person"], "use_correction": False}, use_t=False
+    )
+    share, variance = fit.params.iloc[0], fit.cov_params().iloc[0, 0] * 300 / 299
+    alone = share * (1 - share) / variance
+    assert 300 < alone < 1200
+    assert found["share"] == pytest.approx(share)
+    wilson = proportion_confint(share * alone, alone, method="wilson")
+    assert (found["low"], found["high"]) == pytest.approx(wilson, rel=1e-6)
 
 
 def test_people_without_any_weight_have_no_mean():
