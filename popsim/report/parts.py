@@ -18,7 +18,7 @@ from popsim.report.check_parts import (
 from popsim.report.findings import BOUNDS_NOTE, HELD_NOTE
 from popsim.report.material import LEGAL, Material, label
 from popsim.report.methods import facts, methods
-from popsim.report.plans import contents, of_manifest
+from popsim.report.plans import contents, leaves_out, of_manifest
 from popsim.report.summaries import means, status_counts
 from popsim.survey.questions import option_labels
 
@@ -41,6 +41,10 @@ _GAPS = "The last column counts the gap in standard errors of both figures toget
 _CONTRASTS = (
     "Contrasts are taken within a replicate, whose points share people and random draws, and averaged over replicates; "
     "n counts replicates, intervals are Student's t at 95 %."
+)
+_ALL_ANSWERS = (
+    "All readable answers are in these figures. What the plan leaves out is left out of what it asks for, and of the "
+    "comparison with human figures."
 )
 _SLOPES = (
     "The points are spread, so a plane is fitted through them in each replicate: a contrast is what it says of going "
@@ -116,6 +120,8 @@ def _answers(material: Material) -> Part:
     lines = [_HOW_TO_READ, _INTERVALS]
     if material.scenario.readout.kind != "generate":
         lines.append(_READ_OUT)
+    if leaves_out(material.manifest):
+        lines.append(_ALL_ANSWERS)
     tables = [tabulate(found, "Means by arm")] if len(found) else []
     return Part("answers", "Answers", lines, tables=tables, quotes=_quotes(material))
 

@@ -66,6 +66,12 @@ def _contents(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Wordings", ", ".join(plan["wordings"])
 
 
+def leaves_out(manifest: Mapping[str, Any]) -> bool:
+    """Say whether the plan of a run leaves answers out."""
+    record = manifest.get("plan")
+    return record is not None and any(_left_out(record["analysis"]["exclude"]))
+
+
 def _left_out(rules: Mapping[str, Any]) -> Iterator[str]:
     if rules["failed"]:
         yield "respondents with an answer that could not be read"

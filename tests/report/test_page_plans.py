@@ -58,3 +58,11 @@ def test_planned_figures_are_marked_on_the_page(fall, tmp_path):
     assert {"planned" in row for row in rows if ">mean<" in row} == {True}
     assert {"planned" in row for row in rows if ">trimmed sd<" in row} == {False}
     assert "inflation_falls" in html
+
+
+def test_the_page_says_that_its_means_are_of_all_answers_where_a_plan_leaves_some_out(tmp_path):
+    for name, rules in (("all", {}), ("some", {"failed": True})):
+        plan = PLAN | {"contrasts": {}, "exclude": rules}
+        run = popsim.run(evil_plan(tmp_path, plan), tmp_path / name, engine=Evil())
+        said = "What the plan leaves out is left out of what it asks for" in report(run.path).read_text("utf-8")
+        assert said == bool(rules)
