@@ -16,12 +16,12 @@ from scipy.optimize import least_squares
 from scipy.special import betainc, betaincinv, expit
 
 from popsim.errors import SurveyError
-from popsim.survey import DensityQuestion
+from popsim.survey import DensityQuestion, NumberQuestion, Page, Vignette
 
 Ends = tuple[float | None, float | None]
 REACH = 38.0
 """The farthest that an open bin is taken to reach from zero, where the question is about percent a year."""
-_KEYS = ["replicate", "person", "wave", "draw"]
+_KEYS = ["replicate", "person", "wave", "arm", "draw"]
 
 
 class DensityFit(NamedTuple):
@@ -129,7 +129,7 @@ def density_table(distributions: pd.DataFrame, question: DensityQuestion, reach:
         reach: How far from zero an open bin may reach.
 
     Returns:
-        A row per answer: replicate, person, wave, draw, mean, median, iqr.
+        A row per answer: replicate, person, wave, arm, draw, mean, median, iqr.
 
     Raises:
         SurveyError: The table has no answer to this question.
@@ -141,3 +141,45 @@ def density_table(distributions: pd.DataFrame, question: DensityQuestion, reach:
     wide = here.pivot(index=_KEYS, columns="value", values="probability").reindex(columns=range(len(bins)))
     fits = [fit_density(bins, tuple(row), reach) for row in wide.fillna(0.0).to_numpy().tolist()]
     return pd.DataFrame(fits, columns=list(DensityFit._fields), index=wide.index).reset_index()
+
+
+def with_numbers(vignette: Vignette) -> Vignette:
+    """Add the numbers that are taken of each density question of a vignette, as if they had been asked.
+
+    They are named like the question with ``_mean`` and ``_iqr`` behind it: what a respondent expects, and how uncertain
+    they are.
+
+    Example:
+        >>> from popsim.survey import load_questionnaire
+        >>> vignette = with_numbers(load_questionnaire("inflation_density").vignettes[0])
+        >>> [question.name for question in vignette.questions]
+        ['inflation_density', 'inflation_density_mean', 'inflation_density_iqr']
+    """
+    added = tuple(
+        NumberQuestion(kind="number", name=f"{one.name}_{what}", text=one.text, minimum=low, maximum=REACH, decimals=6)
+        for one in vignette.questions
+        if one.kind == "density"
+        for what, low in (("mean", -REACH), ("iqr", 0.0))
+    )
+    return vignette.model_copy(update={"pages": (*vignette.pages, Page(questions=added))}) if added else vignette
+
+
+def fitted_answers(answers: pd.DataFrame, distributions: pd.DataFrame, question: DensityQuestion) -> pd.DataFrame:
+    """Give the numbers of `with_numbers` as answers.
+
+    Args:
+        answers: Of one run to one fielding, with ``person, arm, draw, question, value``.
+        distributions: The run's table of the same fielding.
+        question: The question.
+
+    Returns:
+        Two rows for each answer to it, with the columns of the answers.
+    """
+    mine = answers[answers["question"].eq(question.name)]
+    if mine.empty:
+        return mine
+    keys = ["person", "arm", "draw"]
+    fits = density_table(distributions, question)[[*keys, "mean", "iqr"]]
+    both = mine.merge(fits.assign(arm=fits["arm"].astype("str")), on=keys, validate="one_to_one")
+    parts = [both.assign(question=f"{question.name}_{what}", value=both[what]) for what in ("mean", "iqr")]
+    return pd.concat(parts, ignore_index=True)[list(answers.columns)]

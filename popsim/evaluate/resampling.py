@@ -14,6 +14,7 @@ from scipy import stats
 
 from popsim import streams
 from popsim.evaluate.statistics import Values, trimmed_sd
+from popsim.weighted import quantiles
 
 Ints = NDArray[np.int64]
 
@@ -53,11 +54,24 @@ def as_numbers(column: "pd.Series[Any]") -> Values:
 
 
 class Figure(NamedTuple):
-    """A sum over cells of a coefficient times a mean, or times a standard deviation where ``trim`` is given."""
+    """A sum over cells of a coefficient times a mean, a standard deviation (``trim``) or a quantile (``at``)."""
 
     parts: tuple[tuple[float, Cell], ...]
     trim: float | None = None
-    """Share of the ranks cut from each tail of a standard deviation; None for a mean."""
+    """Share of the ranks cut from each tail of a standard deviation."""
+    at: float | None = None
+    """Share of the answers at or below a quantile."""
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether means are added up."""
+        return self.trim is None and self.at is None
+
+    def of(self, values: Values, weights: Values) -> Values:
+        """Take the standard deviation or the quantile of (n,) values with (draws, n) weights."""
+        if self.at is not None:
+            return np.asarray(quantiles(values, weights, (self.at,))[..., 0])
+        return trimmed_sd(values, weights, self.trim or 0.0)
 
 
 class Estimates(NamedTuple):
@@ -124,7 +138,7 @@ def resamples(stratum: Ints, draws: int, seed: int) -> Iterator[Values]:
 
 def _unit_sums(figures: Sequence[Figure], units: int) -> tuple[Values, Values]:
     """Sum weight times value, and weight, by unit: (units, parts) each, over the parts of all means in order."""
-    parts = [cell for figure in figures if figure.trim is None for _, cell in figure.parts]
+    parts = [cell for figure in figures if figure.is_mean for _, cell in figure.parts]
     above = [np.bincount(cell.unit, cell.weight * cell.values, units) for cell in parts]
     below = [np.bincount(cell.unit, cell.weight, units) for cell in parts]
     none = np.zeros((units, 0))
@@ -138,9 +152,8 @@ def _take(figures: Sequence[Figure], sums: tuple[Values, Values], counts: Values
     found = np.zeros((len(counts), len(figures)))
     for k, figure in enumerate(figures):
         for coefficient, cell in figure.parts:
-            if figure.trim is None:
+            if figure.is_mean:
                 found[:, k] += coefficient * next(means)
             else:
-                weights = counts[:, cell.unit] * cell.weight
-                found[:, k] += coefficient * trimmed_sd(cell.values, weights, figure.trim)
+                found[:, k] += coefficient * figure.of(cell.values, counts[:, cell.unit] * cell.weight)
     return found

@@ -19,7 +19,7 @@ from popsim.survey.questions import Question, option_labels
 Outcome = Difference | Question
 
 _OF_A_PAIR = ("replicate", "unit", "person", "wave", "group", "arm", "draw", "weight")
-_OF_NUMBERS = "mean, sd, trimmed_sd, share of fall, same and rise, joint_share, effect, asymmetry"
+_OF_NUMBERS = "mean, sd, trimmed_sd, quantile, share of fall, same and rise, joint_share, effect, asymmetry"
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,11 @@ def changes_by_person(answers: pd.DataFrame, change: Difference) -> pd.DataFrame
 def figure_of(sample: Sample, target: Target) -> Figure:
     """Turn a target into the figure to take of a sample."""
     trim = {"trimmed_sd": target.trim, "sd": 0.0}.get(target.statistic)
+    at = float(target.of) if target.statistic == "quantile" else None
     share = 1 / len(target.arm_names) if target.pooling == POOLED else 1.0
     signs = (1.0, -1.0) if target.statistic == "effect" else (1.0,) * len(target.arm_names)
     parts = zip(signs, target.arm_names, strict=True)
-    return Figure(tuple((share * sign, arm_cell(sample, target, arm)) for sign, arm in parts), trim)
+    return Figure(tuple((share * sign, arm_cell(sample, target, arm)) for sign, arm in parts), trim, at)
 
 
 def arm_cell(sample: Sample, target: Target, arm: str) -> Cell:

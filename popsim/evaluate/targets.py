@@ -31,7 +31,8 @@ class Target(Frozen):
     statistic: Statistic
     """``effect`` is the first of ``arms`` less the second, ``asymmetry`` their sum: 0 where both are mirror images."""
     of: str = ""
-    """Whose share: ``fall``, ``same`` or ``rise`` of a change, two directions of a joint share, or an option."""
+    """Whose share: ``fall``, ``same`` or ``rise`` of a change, two directions of a joint share, or an option; of a
+    quantile the share of the answers below it, 0.5 for a median."""
     pooling: Name
     """An arm; ``pooled_reversed``: the mean over ``arms`` with the ``reversed`` ones times -1; or ``contrast``."""
     arms: tuple[Name, ...] = ()
@@ -88,15 +89,17 @@ class Target(Frozen):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Target":
-        shares = self.statistic in ("share", "joint_share")
+        shares, quantile = self.statistic in ("share", "joint_share"), self.statistic == "quantile"
         pair, contrast = self.statistic == "joint_share", self.statistic in ("effect", "asymmetry")
         problems = [
             (shares and not 0 <= self.value <= 1, f"value: a share lies between 0 and 1, not {self.value:g}"),
             (self.statistic.endswith("sd") and self.value <= 0, f"value: an SD is positive, not {self.value:g}"),
             (
-                shares != bool(self.of),
-                f"of: {'is missing from' if shares else 'does not belong to'} a {self.statistic}",
+                (shares or quantile) != bool(self.of),
+                f"of: {'does not belong to' if self.of else 'is missing from'} a {self.statistic}",
             ),
+            (quantile and not _is_share(self.of), f"of: {self.of!r}; a quantile has a number between 0 and 1"),
+            (quantile and self.margin is None, "margin: is missing; a quantile needs the gap that does not matter"),
             (pair != (len(self.outcomes) == 2), f"outcome: {self.statistic} is about {1 + pair} of them"),
             (pair and self.of not in JOINT, f"of: {self.of!r} is unknown. Allowed: {', '.join(JOINT)}"),
             (
@@ -106,8 +109,8 @@ class Target(Frozen):
             (contrast != (self.pooling == CONTRAST), f"pooling: {CONTRAST} goes with effect and asymmetry"),
             (contrast and len(self.arms) != 2, f"arms: a contrast has two, not {len(self.arms)}"),
             (
-                self.statistic.endswith("sd") and self.pooling == POOLED,
-                "pooling: an SD is taken by arm; name the arm",
+                (self.statistic.endswith("sd") or quantile) and self.pooling == POOLED,
+                f"pooling: {'a quantile' if quantile else 'an SD'} is taken by arm; name the arm",
             ),
             (not set(self.reversed) <= set(self.arms), "reversed: names an arm that arms does not"),
             (
@@ -123,6 +126,13 @@ class Target(Frozen):
             if wrong:
                 raise ValueError(what)
         return self
+
+
+def _is_share(said: str) -> bool:
+    try:
+        return 0 < float(said) < 1
+    except ValueError:
+        return False
 
 
 class TargetFile(Frozen):

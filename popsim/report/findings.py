@@ -226,6 +226,8 @@ def contrast_lines(contrasts: pd.DataFrame) -> Iterator[str]:
 def correlation_lines(targets: pd.DataFrame) -> Iterator[str]:
     """Say how simulated figures go along with human ones, by kind of statistic, from three figures on.
 
+    Quantiles are left aside: those of one outcome rise by construction.
+
     Args:
         targets: ``statistic, human, simulated``, and ``column`` where there are several.
 
@@ -239,7 +241,7 @@ def correlation_lines(targets: pd.DataFrame) -> Iterator[str]:
         said = []
         for kind, here in mine.groupby("kind", sort=False):
             human, simulated = here["human"].to_numpy(float), here["simulated"].to_numpy(float)
-            if len(here) > 2 and human.std() > 0 and simulated.std() > 0:
+            if kind != "quantile" and len(here) > 2 and human.std() > 0 and simulated.std() > 0:
                 said.append(f"{kind!s} {np.corrcoef(human, simulated)[0, 1]:.2f} ({len(here)} figures)")
         if said:
             before = f"{column!s}: c" if column else "C"
@@ -254,7 +256,7 @@ def statistic_kind(statistic: "pd.Series[str]") -> "pd.Series[str]":
         ['trimmed SD', 'share', 'mean']
     """
     spoken = statistic.astype("str").str.replace("_", " ")
-    kinds = spoken.str.extract(r"^(joint share|share|trimmed sd|sd|mean|effect|asymmetry)", expand=False)
+    kinds = spoken.str.extract(r"^(joint share|share|trimmed sd|sd|mean|quantile|effect|asymmetry)", expand=False)
     return kinds.fillna(spoken).str.replace(r"\bsd\b", "SD", regex=True)
 
 

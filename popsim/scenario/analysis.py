@@ -15,7 +15,7 @@ ARM, GROUP = "arm", "group"
 OWN = "own"
 """What a plan calls the study's own template."""
 DIRECTIONS = ("fall", "same", "rise")
-Statistic = Literal["mean", "sd", "trimmed_sd", "share", "joint_share", "effect", "asymmetry"]
+Statistic = Literal["mean", "sd", "trimmed_sd", "quantile", "share", "joint_share", "effect", "asymmetry"]
 Above0 = Annotated[float, Field(gt=0)]
 Levels = Mapping[str, Sequence[str]]
 """Column of people -> its levels; none of numbers."""

@@ -12,6 +12,7 @@ import pandas as pd
 from popsim.errors import RunError
 from popsim.evaluate import Comparison, Sample, load_targets
 from popsim.evaluate import compare as compare_samples
+from popsim.evaluate.density import fitted_answers, with_numbers
 from popsim.scenario import Scenario
 from popsim.study.folder import Run, load_run
 from popsim.study.marks import kept_answers, marks_of
@@ -164,7 +165,7 @@ def sample_of(label: str, runs: Sequence[Run], wave: int, *, latest: bool = Fals
     vignettes: dict[tuple[str, str], Vignette] = {}
     for run in runs:
         for vignette in run.scenario.questionnaire.of_group(run.scenario.group).vignettes:
-            vignettes.setdefault((run.scenario.group, vignette.name), vignette)
+            vignettes.setdefault((run.scenario.group, vignette.name), with_numbers(vignette))
     fitted = any(run.manifest["engine"]["fingerprint"].startswith(FITTED) for run in runs)
     unit: Literal["person", "replicate"] = "replicate" if travels else "person"
     return Sample(label, fitted, answers, vignettes, stratum, unit, marks_of(runs, wave), excluded)
@@ -185,12 +186,16 @@ def _answers(run: Run, wave: int, latest: bool) -> tuple[pd.DataFrame, dict[str,
     here = asked[asked["status"].eq("ok")]
     row = here["person"].to_numpy()
     columns = ["group", "arm", "vignette", "question", "label"]
-    found = here[["draw", "value"]].assign(
+    found = here[["person", "draw", "value"]].assign(
         **{name: here[name].astype("str") for name in columns},
         row=row,
         weight=weight[row],
     )
-    return found, counts
+    densities = [one for one in run.scenario.questionnaire.questions if one.kind == "density"]
+    if densities:
+        shares = run.distributions[run.distributions["wave"].eq(wave)]
+        found = pd.concat([found, *(fitted_answers(found, shares, one) for one in densities)], ignore_index=True)
+    return found.drop(columns="person"), counts
 
 
 def _opinions_travel(scenario: Scenario) -> bool:

@@ -92,7 +92,7 @@ def test_the_table_has_a_row_for_each_answer_and_leaves_other_questions_aside():
     question = load_questionnaire("inflation_density").questions[0]
     rows = [(0, 5, 1.0), (1, 5, 0.25), (1, 6, 0.5), (1, 7, 0.25)]
     table = pd.DataFrame(rows, columns=["person", "value", "probability"])
-    table = table.assign(replicate=0, wave=0, draw=0, vignette="inflation", question=question.name)
+    table = table.assign(replicate=0, wave=0, arm="a", draw=0, vignette="inflation", question=question.name)
     other = table.assign(question="another")
     fits = density_table(pd.concat([table, other]), question)
     assert fits["person"].tolist() == [0, 1]

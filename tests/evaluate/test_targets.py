@@ -13,6 +13,7 @@ from popsim.evaluate.targets import share_sets
 from popsim.files import shipped
 
 SHARE = {"statistic": "share", "of": "rise", "value": 0.7, "se": None}
+QUANTILE = {"statistic": "quantile", "of": "0.5", "margin": 0.2}
 TOO_FEW = {"fall": 0.2, "same": 0.1, "rise": 0.6}
 
 
@@ -81,6 +82,11 @@ def test_pooled_means_are_near_the_mean_of_both_arms_and_asymmetries_are_their_s
         ([{"of": "rise"}], "of: does not belong to a mean"),
         ([{"statistic": "trimmed_sd", "value": 0}], "an SD is positive"),
         ([{"statistic": "trimmed_sd", "value": 0.7} | POOLED], "an SD is taken by arm"),
+        ([QUANTILE | {"of": ""}], "of: is missing from a quantile"),
+        ([QUANTILE | {"of": "median"}], "of: 'median'; a quantile has a number between 0 and 1"),
+        ([QUANTILE | {"margin": None}], "margin: is missing; a quantile needs the gap that does not matter"),
+        ([QUANTILE | {"se": None}], "se: is missing; a quantile needs its standard error"),
+        ([QUANTILE | POOLED], "a quantile is taken by arm"),
         ([{"statistic": "joint_share", "of": "both_rise", "value": 0.5}], "joint_share is about 2 of them"),
         ([{"pooling": "pooled_reversed"}], "arms: go with pooling pooled_reversed or contrast"),
         ([{"statistic": "effect"}], "contrast goes with effect and asymmetry"),

@@ -1,12 +1,18 @@
 """Runs beside human figures: what is one column, who is drawn again, and which figures apply."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
-from engines_for_tests import Seeded
+from engines_for_tests import MadeUp, Seeded
+from scipy.stats import bootstrap
 
 import popsim
+from popsim.engines import Reply
 from popsim.errors import RunError, TargetError
+from popsim.evaluate import fit_density
+from popsim.evaluate.resampling import Figure, cell_of, estimate
 from popsim.study.comparing import compare as compare_runs
 
 
@@ -125,3 +131,45 @@ def test_baseline_meets_every_published_oil_figure(seed):
     assert found.targets["z"].abs().max() < 3.5
     assert found.joint["p"].iloc[0] > 0.01
     assert "never evidence" in runs[0].manifest["engine"]["notice"]
+
+
+class Guesses(MadeUp):
+    """Puts its ten ranges into one of three shapes, by the seed of the prompt."""
+
+    fingerprint = "guesses/1"
+    shapes = ((0, 0, 0, 0, 20, 50, 30, 0, 0, 0), (0, 0, 0, 0, 0, 10, 60, 30, 0, 0), (0, 0, 0, 0, 0, 0, 0, 100, 0, 0))
+
+    def answer(self, prompts):
+        labels = [one.label for one in popsim.load_questionnaire("inflation_density").questions[0].bins]
+        for position, prompt in enumerate(prompts):
+            shares = dict(zip(labels, self.shapes[prompt.seed % 3], strict=True))
+            yield position, Reply(json.dumps({"Inflation_probabilities": shares}))
+
+
+def test_quantiles_of_what_densities_say_are_set_beside_published_ones():
+    overrides = {"size": 300, "prompt.reasoning": False, "assignment": "crossed", "arms": {"only": {}, "other": {}}}
+    done = popsim.run(popsim.load_scenario("inflation_probabilities", overrides), "out", engine=Guesses())
+    found = popsim.compare(done, draws=200).targets
+    assert found["arm"].unique().tolist() == ["only"]
+    bins = done.scenario.questionnaire.questions[0].bins
+    fits = [fit_density(tuple((one.low, one.high) for one in bins), shape) for shape in Guesses.shapes]
+    weight = done.distributions[done.distributions["arm"].eq("only")].pivot(
+        index="person", columns="value", values="probability"
+    )
+    said = np.array([fits[Guesses.shapes.index(tuple(100 * row))] for row in weight.to_numpy().round(2)])
+    by = found.set_index(["outcome", "statistic", "of"])["simulated"]
+    for of in ("0.25", "0.5", "0.75"):
+        expected = np.quantile(said[:, 0], float(of), method="inverted_cdf")
+        assert by["inflation_density_mean", "quantile", of] == pytest.approx(expected)
+    assert by["inflation_density_iqr", "quantile", "0.5"] == pytest.approx(np.quantile(said[:, 2], 0.5))
+    assert by["inflation_density_mean", "share", "fall"] == pytest.approx((said[:, 0] < 0).mean())
+    assert found["verdict"].ne("").all()
+
+
+def test_the_error_of_a_quantile_is_that_of_resampled_persons():
+    values = np.random.default_rng(1).normal(size=801)
+    cell = cell_of(values, np.arange(801), np.ones(801), 801)
+    found = estimate([Figure(((1.0, cell),), at=0.5)], np.zeros(801, dtype=np.int64), 1500)
+    assert found.value[0] == np.median(values)
+    again = bootstrap((values,), np.median, n_resamples=1500, vectorized=True, rng=2).standard_error
+    assert found.se[0] == pytest.approx(again, rel=0.1)
