@@ -63,7 +63,8 @@ class DrawSettings(Frozen):
     """Answers of the teacher to each prompt, all learned from one reading of it."""
     broken: Share = 0.0
     """Share of cells whose answers share their words and break off before open answers: how the figures of one person
-    spread is learned from these at a small part of the cost of whole answers."""
+    spread is learned from these at a small part of the cost of whole answers. Where anything else is asked behind an
+    open question, answers are whole."""
     broken_answers: Count = 16
     """Answers to each prompt of such a cell."""
     held_out: Count = 96

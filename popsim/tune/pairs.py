@@ -111,7 +111,8 @@ def draw_cell(settings: DrawSettings, part: Part, number: int, *, brief: bool = 
         scenario = scenario.model_copy(update={**_BARE, "presentation": "one_prompt", "prompt": prompt})
     people = _people(scenario, settings, part, rng)
     paged = scenario.presentation == "pages"
-    broken = not brief and not paged and part == "train" and bool(rng.random() < settings.broken)
+    whole = brief or paged or part != "train" or not _ends_in_words(scenario.questionnaire.questions)
+    broken = not whole and bool(rng.random() < settings.broken)
     times = 1 if paged else settings.broken_answers if broken else settings.answers
     scenario = scenario.model_copy(update={"size": len(people), "network": small_network(scenario, len(people))})
     return [_pair(name, *one, broken=broken, brief=brief) for one in _field(scenario, people, times)]
@@ -202,6 +203,12 @@ def _end(answer: str, questions: Sequence[Question]) -> int:
     """Find where the first question that is answered in words begins."""
     keys = [f', "{question.key or question.name}": ' for question in questions if question.kind == "text"]
     return min((answer.find(key) for key in keys if key in answer), default=len(answer))
+
+
+def _ends_in_words(questions: Sequence[Question]) -> bool:
+    """Say whether nothing but words is asked from the first open question on: no more is lost where answers break."""
+    kinds = [question.kind for question in questions]
+    return "text" not in kinds or set(kinds[kinds.index("text") :]) == {"text"}
 
 
 def _verdict(answer: str) -> int:

@@ -103,6 +103,15 @@ def test_everything_varies(pairs):
     assert any("(in Scenario 2)" in text(pair) for pair in pairs)
 
 
+@pytest.mark.parametrize("name", ["macro_vignettes", "oil_price_2025_households", "learning_platform_cn"])
+def test_where_more_is_asked_behind_an_open_question_answers_are_whole(name):
+    for pair in draw_cell(only(name, broken=1), "train", 0):
+        assert pair.ends == ()
+        assert {read_reply(answer, pair.questions, reasoning=pair.reasoning).status for answer in pair.answers} == {
+            "ok"
+        }
+
+
 def test_rare_priors_are_as_common_as_asked():
     def shares(**more):
         settings = only("oil_price_fall", cell=60, answers=1, module_off=0, **more)
