@@ -43,9 +43,10 @@ class Plane(NamedTuple):
 
     @property
     def explained(self) -> float:
-        """The share of the variance between points that the plane explains (R²), mean over replicates."""
+        """The share of the variance between points that the plane explains (R²), mean over replicates; NaN of none."""
         fitted = self.slopes[:, :1] + self.slopes[:, 1:] @ self.terms.to_numpy().T
-        return float(1 - ((self.means - fitted).var(axis=1) / self.means.var(axis=1)).mean())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(1 - ((self.means - fitted).var(axis=1) / self.means.var(axis=1)).mean())
 
 
 def levels(answers: pd.DataFrame, path: str) -> list[object]:
@@ -183,9 +184,8 @@ def along(plane: Plane, path: str) -> pd.DataFrame:
     height, slope = plane.slopes[:, 0].mean(), plane.slopes[:, 1:].mean(axis=0)
     off = (plane.terms - plane.terms.mean()).to_numpy()[:, rest] @ slope[rest]
     line = height + plane.terms.to_numpy() @ slope - off
-    return pd.DataFrame({"x": plane.points[path], "mean": plane.means.mean(axis=0) - off, "line": line}).sort_values(
-        "x"
-    )
+    found = pd.DataFrame({"x": plane.points[path], "mean": plane.means.mean(axis=0) - off, "line": line})
+    return found.sort_values("x", ignore_index=True)
 
 
 def named_points(frame: pd.DataFrame, paths: Sequence[str]) -> list[str]:
@@ -197,7 +197,7 @@ def named_points(frame: pd.DataFrame, paths: Sequence[str]) -> list[str]:
 
 
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def from_first(cell_means: pd.DataFrame, paths: Sequence[str]) -> pd.DataFrame:

@@ -113,6 +113,13 @@ def test_slopes_and_what_they_explain_agree_with_statsmodels():
     assert found["R²"][0] == pytest.approx(np.mean([fit.rsquared for fit in fits]))
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_outcome_that_nothing_moves_has_slopes_of_nothing():
+    _, frame = scattered()
+    found = compare(frame.assign(mean=1.0), PATHS)
+    assert found["mean"].tolist() == pytest.approx([0, 0, 0], abs=1e-12)
+
+
 def test_a_point_without_one_replicate_is_left_out_and_few_points_are_compared_with_the_first():
     _, frame = scattered()
     [plane] = planes(frame.drop(index=[5]), PATHS)
